@@ -1,0 +1,31 @@
+# Every target sets up .venv by itself; a fresh machine needs Python 3.11 and make, nothing else.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test install bench evidence clean
+
+demo: install
+	$(BIN)/boundlab demo --out report
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/pytest -n 2 --dist loadfile -q
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+bench: install
+	$(BIN)/pytest tests/benchmarks -q -s
+
+evidence: install
+	$(BIN)/pytest proofs_checks tests -q -m evidence
+
+clean:
+	rm -rf .venv report build *.egg-info .pytest_cache .ruff_cache .benchmarks

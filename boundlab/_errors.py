@@ -1,0 +1,92 @@
+"""The four exceptions of boundlab, and the argument checks at its border.
+
+Every message states the rule first and then the fact: ``eps must be in (0, 1), got eps=1.5.``
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+class BoundlabError(Exception):
+    """Root of the exceptions below; catch it to catch them all."""
+
+
+class InvalidParameter(BoundlabError, ValueError):
+    """An argument, a file or a data set breaks a stated rule."""
+
+
+class PremiseViolated(BoundlabError):
+    """A theorem was asked for where one of its premises is known to fail."""
+
+
+class UnsupportedLayer(BoundlabError):
+    """A network holds an operation that the method does not cover."""
+
+
+class GuaranteeViolated(BoundlabError):
+    """A verdict that was required to be upheld is not."""
+
+
+def probability(name: str, value: float) -> float:
+    """Return `value` as a float in the open interval (0, 1), or raise InvalidParameter."""
+    number = _number(name, value)
+    if not 0.0 < number < 1.0:
+        raise InvalidParameter(f"{name} must be in (0, 1), got {name}={value!r}.")
+    return number
+
+
+def positive(name: str, value: float) -> float:
+    """Return `value` as a finite float above 0, or raise InvalidParameter."""
+    number = _number(name, value)
+    if not (number > 0.0 and math.isfinite(number)):
+        raise InvalidParameter(f"{name} must be finite and positive, got {name}={value!r}.")
+    return number
+
+
+def positive_int(name: str, value: int) -> int:
+    """Return `value` as an int of at least 1, or raise InvalidParameter."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InvalidParameter(f"{name} must be a whole number of at least 1, got {name}={value!r}.")
+    return int(value)
+
+
+def matrix(name: str, value: Any, *, columns: int | None = None) -> np.ndarray:
+    """Return `value` as a finite float64 array of shape (points, columns) with at least one row."""
+    try:
+        array = np.ascontiguousarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidParameter(f"{name} must be an array of numbers, got {type(value).__name__}.") from None
+    if array.ndim != 2 or array.shape[0] == 0:
+        raise InvalidParameter(f"{name} must have shape (points, features) with at least one point, got {array.shape}.")
+    if columns is not None and array.shape[1] != columns:
+        raise InvalidParameter(f"{name} must have {columns} features, as the net does, got {array.shape[1]}.")
+    if not np.isfinite(array).all():
+        bad = int(np.size(array) - np.isfinite(array).sum())
+        raise InvalidParameter(f"{name} must be finite, got {bad} NaN or infinite of {array.size} entries.")
+    return array
+
+
+def labels(name: str, value: Any, *, points: int, classes: int) -> np.ndarray:
+    """Return `value` as int64 labels in 0..classes-1, one per point, with at least two classes present."""
+    array = np.asarray(value)
+    if array.shape != (points,):
+        raise InvalidParameter(f"{name} must have shape ({points},), one label per point, got {array.shape}.")
+    if not np.issubdtype(array.dtype, np.number) or not np.array_equal(array, np.floor(array)):
+        raise InvalidParameter(f"{name} must be whole numbers 0..{classes - 1}, got dtype {array.dtype}.")
+    array = array.astype(np.int64)
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= classes:
+        raise InvalidParameter(f"{name} must be in 0..{classes - 1}, the net's outputs, got {low}..{high}.")
+    if low == high:
+        raise InvalidParameter(f"{name} must hold at least two classes, got only class {low}.")
+    return array
+
+
+def _number(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise InvalidParameter(f"{name} must be a number, got {value!r}.")
+    return float(value)

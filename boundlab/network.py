@@ -1,0 +1,97 @@
+"""A fully connected network as plain float64 arrays: what every guarantee is computed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from boundlab._errors import InvalidParameter
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """One affine map and what follows it: a -> relu(W a + b), or W a + b where `relu` is False."""
+
+    weight: np.ndarray  # (out, in) float64
+    bias: np.ndarray  # (out,) float64
+    relu: bool
+
+    def __post_init__(self) -> None:
+        weight = np.ascontiguousarray(self.weight, dtype=np.float64)
+        bias = np.ascontiguousarray(self.bias, dtype=np.float64)
+        if weight.ndim != 2 or 0 in weight.shape:
+            raise InvalidParameter(f"a weight must have shape (out, in) with out, in >= 1, got {weight.shape}.")
+        if bias.shape != (weight.shape[0],):
+            raise InvalidParameter(f"a bias must have shape ({weight.shape[0]},), as its weight has, got {bias.shape}.")
+        for name, array in (("weight", weight), ("bias", bias)):
+            if not np.isfinite(array).all():
+                bad = array.size - int(np.isfinite(array).sum())
+                raise InvalidParameter(f"a {name} must be finite, got {bad} NaN or infinite of {array.size} entries.")
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "bias", bias)
+
+    def preactivation(self, a: np.ndarray) -> np.ndarray:
+        """W a + b for inputs of shape (points, in): -> (points, out)."""
+        return a @ self.weight.T + self.bias
+
+    def __call__(self, a: np.ndarray) -> np.ndarray:
+        z = self.preactivation(a)
+        return np.maximum(z, 0.0) if self.relu else z
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """Layers in order. Layer `k` here carries the paper's weight matrix W^{k+2}: layer 1 is the input."""
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise InvalidParameter("a network must have at least one layer, got none.")
+        for k, (left, right) in enumerate(zip(self.layers[:-1], self.layers[1:], strict=True)):
+            if right.weight.shape[1] != left.weight.shape[0]:
+                raise InvalidParameter(
+                    f"weight {k + 1} must have {left.weight.shape[0]} columns, the outputs of weight {k}, "
+                    f"got {right.weight.shape[1]}."
+                )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons in each layer, the input first: (784, 300, 100, 10)."""
+        return (self.layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in self.layers))
+
+    @property
+    def nnz(self) -> int:
+        """Non-zero weights (biases not counted)."""
+        return sum(int(np.count_nonzero(layer.weight)) for layer in self.layers)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Outputs f(x), shape (points, classes), for x of shape (points, features)."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def inputs(self, x: np.ndarray) -> list[np.ndarray]:
+        """What each layer reads: [a^1 = x, a^2, ..., a^{L-1}], each (points, in)."""
+        read = [x]
+        for layer in self.layers[:-1]:
+            read.append(layer(read[-1]))
+        return read
+
+    def with_weights(self, weights: Sequence[np.ndarray] | Iterable[np.ndarray]) -> Network:
+        """The same net with other weight matrices; biases and activations are kept exactly."""
+        return Network(
+            layers=tuple(
+                Layer(weight=w, bias=layer.bias, relu=layer.relu) for layer, w in zip(self.layers, weights, strict=True)
+            )
+        )
+
+    def errors(self, x: np.ndarray, y: np.ndarray) -> int:
+        """How many of the points are classified wrongly; a tie counts as an error (the safe side)."""
+        f = self(x)
+        own = f[np.arange(len(y)), y]
+        others = f.copy()
+        others[np.arange(len(y)), y] = -np.inf
+        return int(np.count_nonzero(own <= others.max(axis=1)))

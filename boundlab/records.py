@@ -1,0 +1,405 @@
+"""The nouns: frozen records that carry a promise from the theorem to the verdict.
+
+Each record gives `rows()` (a list of flat dicts), `to_frame()` and an HTML view; the numbers stay integers where they
+are counts. Arrays inside a record are read-only by convention: make a new record instead of changing one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundlab._errors import GuaranteeViolated
+from boundlab.network import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+
+
+class Record:
+    """What all nouns share: rows, a frame, an HTML table."""
+
+    def rows(self) -> list[Row]:
+        """One flat dict per line of the record's table."""
+        raise NotImplementedError(f"{type(self).__name__} defines rows()")
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a pandas frame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def _repr_html_(self) -> str:
+        return f"<b>{type(self).__name__}</b>{self.to_frame().to_html(index=False)}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Groups(Record):
+    """Ragged groups of edges: one group for each neuron and sign, empty groups left out.
+
+    Group r is row `neuron[r]` of a weight matrix, restricted to the entries of sign `sign[r]`; its edges stand at
+    `columns[indptr[r]:indptr[r+1]]`.
+    """
+
+    neuron: np.ndarray  # (R,) int64
+    sign: np.ndarray  # (R,) int8, +1 or -1
+    indptr: np.ndarray  # (R + 1,) int64
+    columns: np.ndarray  # (edges,) int64
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Edges in each group, shape (R,)."""
+        return np.diff(self.indptr)
+
+    def __len__(self) -> int:
+        return len(self.neuron)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Repeat one value per group over the group's edges: (R,) -> (edges,)."""
+        return np.repeat(values, self.edges)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sum edge values over each group: (edges,) -> (R,)."""
+        return np.add.reduceat(values, self.indptr[:-1]) if len(self) else np.zeros(0)
+
+    def take(self, dense: np.ndarray) -> np.ndarray:
+        """Read a dense (out, in) matrix along the edges: -> (edges,)."""
+        return dense[self.spread(self.neuron), self.columns]
+
+    def rows(self) -> list[Row]:
+        """One line per group."""
+        return [
+            {"neuron": int(i), "sign": int(s), "edges": int(k)}
+            for i, s, k in zip(self.neuron, self.sign, self.edges, strict=True)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sensitivities(Record):
+    """How much each edge can matter: s_j = max over points of its share of the group's pre-activation, in [0, 1]."""
+
+    values: np.ndarray  # (edges,)
+    groups: Groups
+    unit: str = "weight"
+    theorem: str
+
+    @property
+    def total(self) -> np.ndarray:
+        """S = sum of s_j in each group, shape (R,); 0 where no point activates the group."""
+        return self.groups.sums(self.values)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """q_j = s_j / S, shape (edges,); 0 in a group with S = 0."""
+        total = self.groups.spread(self.total)
+        return np.divide(self.values, total, out=np.zeros_like(self.values), where=total > 0)
+
+    def rows(self) -> list[Row]:
+        """One line per group, with its total sensitivity S."""
+        return [row | {"total": float(t)} for row, t in zip(self.groups.rows(), self.total, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SamplePlan(Record):
+    """One layer, before any coin is drawn: from which distribution, how often, with which promise.
+
+    A group with `exact` True keeps all its edges and has error 0; the others draw `size` edges with replacement.
+    `eps` is the relative error promised for each group's sum (0 where exact), at failure probability `delta` for
+    the whole layer plan.
+    """
+
+    layer: int  # 2..L, the paper's index: layer 1 is the input
+    sensitivities: Sensitivities
+    size: np.ndarray  # (R,) float64: the theorem's m, a whole number; inf where it overflows
+    exact: np.ndarray  # (R,) bool
+    eps: np.ndarray  # (R,) float64
+    K: float  # how far a fresh point's share may exceed s_j
+    theorem: str
+
+    @property
+    def groups(self) -> Groups:
+        """The groups that the plan samples."""
+        return self.sensitivities.groups
+
+    @property
+    def draws(self) -> np.ndarray:
+        """Draws to make in each group, shape (R,) int64: 0 where the group is kept exactly or has S = 0."""
+        idle = self.exact | (self.sensitivities.total <= 0)
+        return np.where(idle, 0, np.minimum(self.size, 2.0**62)).astype(np.int64)
+
+    @property
+    def expected_distinct(self) -> np.ndarray:
+        """E[number of kept edges] in each group: all if exact, else sum_j 1 - (1 - q_j)^m."""
+        q = self.sensitivities.probabilities
+        m = self.groups.spread(self.draws).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kept = np.where(m > 0, -np.expm1(m * np.log1p(-q)), 0.0)
+        return np.where(self.exact, self.groups.edges, self.groups.sums(kept))
+
+    def rows(self) -> list[Row]:
+        """One line per group."""
+        extra = zip(self.size, self.exact, self.eps, self.expected_distinct, strict=True)
+        return [
+            {"layer": self.layer} | row | {"size": float(m), "exact": bool(x), "eps": float(e), "expected_nnz": float(d)}
+            for row, (m, x, e, d) in zip(self.sensitivities.rows(), extra, strict=True)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coreset(Record):
+    """What one draw kept of one layer: positions in the (out, in) weight matrix and their new values."""
+
+    neuron: np.ndarray  # (nnz,) int64
+    column: np.ndarray  # (nnz,) int64
+    weights: np.ndarray  # (nnz,) float64
+    plan: SamplePlan
+
+    @property
+    def nnz(self) -> int:
+        """Distinct edges kept."""
+        return len(self.weights)
+
+    def rows(self) -> list[Row]:
+        """One line: the layer, its edges and what is kept."""
+        edges = int(self.plan.groups.edges.sum())
+        return [
+            {
+                "layer": self.plan.layer,
+                "edges": edges,
+                "nnz": self.nnz,
+                "kept": self.nnz / edges if edges else 1.0,
+                "groups": len(self.plan.groups),
+                "exact_groups": int(self.plan.exact.sum()),
+            }
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compression(Record):
+    """A net before and after, with everything needed to draw it again with fresh coins."""
+
+    net: Network
+    original: Network
+    coresets: tuple[Coreset, ...]
+    compressor: Any  # the method: a frozen dataclass of boundlab.compress
+    seed: int | None
+
+    @property
+    def plans(self) -> tuple[SamplePlan, ...]:
+        """The sampling plan of each layer."""
+        return tuple(c.plan for c in self.coresets)
+
+    @property
+    def nnz(self) -> int:
+        """Non-zero weights kept."""
+        return sum(c.nnz for c in self.coresets)
+
+    @property
+    def ratio(self) -> float:
+        """Weights kept, as a share of the original's non-zero weights."""
+        return self.nnz / max(1, self.original.nnz)
+
+    @property
+    def expected_nnz(self) -> float:
+        """The mean of `nnz` over the coins."""
+        return float(sum(p.expected_distinct.sum() for p in self.plans))
+
+    def rows(self) -> list[Row]:
+        """One line per layer."""
+        return [row for c in self.coresets for row in c.rows()]
+
+
+class Status(StrEnum):
+    """How far a premise is secured."""
+
+    CHECKED = "checked"
+    ASSUMED = "assumed"
+    VIOLATED = "violated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Premise(Record):
+    """One condition of a theorem, with its status and the evidence for it."""
+
+    text: str
+    status: Status
+    evidence: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def rows(self) -> list[Row]:
+        """One line."""
+        return [{"premise": self.text, "status": str(self.status), "evidence": self.evidence}]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate(Record):
+    """A promise about a compressed net: `claim` fails with probability at most `delta`, if no premise fails.
+
+    `budget` shares `delta` out over its causes and adds up to it; `confidence_delta` is the chance that the hold-out
+    sample, from which a part of the budget was estimated, misleads. `sampled_share` is the share of groups
+    that are sampled at all: at 0 nothing was removed and the promise is empty.
+    """
+
+    claim: str
+    eps: float | None
+    delta: float
+    requested_delta: float
+    theorem: str
+    premises: tuple[Premise, ...]
+    budget: Mapping[str, float]
+    confidence_delta: float = 0.0
+    sampled_share: float
+    error: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def vacuous(self) -> bool:
+        """True where the promise says nothing: no group is sampled, or delta or the promised error reaches 1.
+
+        A promised error is relative: at 1 or more, the zero net would keep the promise too.
+        """
+        typical = self.error.get("promised_relative_l1_median", self.eps if self.eps is not None else 0.0)
+        return self.sampled_share == 0 or self.delta >= 1 or typical >= 1
+
+    @property
+    def void(self) -> bool:
+        """True where a premise is violated, so that the theorem promises nothing here."""
+        return any(p.status is Status.VIOLATED for p in self.premises)
+
+    @property
+    def met(self) -> bool:
+        """True where the promise holds at the requested delta: not void, and delta <= requested_delta."""
+        return not self.void and self.delta <= self.requested_delta
+
+    def rows(self) -> list[Row]:
+        """One line."""
+        return [
+            {
+                "claim": self.claim,
+                "theorem": self.theorem,
+                "eps": self.eps,
+                "delta": self.delta,
+                "requested_delta": self.requested_delta,
+                "confidence_delta": self.confidence_delta,
+                "sampled_share": self.sampled_share,
+                "vacuous": self.vacuous,
+                "void": self.void,
+                "met": self.met,
+            }
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound(Record):
+    """An upper bound on a risk in [0, 1]; its terms add up to `raw`, and `value` is `raw` cut at 1.
+
+    `delta` is the probability over the sample that the bound fails.
+    """
+
+    name: str
+    terms: tuple[tuple[str, float], ...]
+    delta: float
+    theorem: str
+    premises: tuple[Premise, ...] = ()
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def raw(self) -> float:
+        """The sum of the terms."""
+        return math.fsum(value for _, value in self.terms)
+
+    @property
+    def value(self) -> float:
+        """The bound, at most 1."""
+        return min(1.0, self.raw)
+
+    @property
+    def vacuous(self) -> bool:
+        """True where the bound is 1 or more: it then says nothing about a risk in [0, 1]."""
+        return not self.raw < 1.0
+
+    @property
+    def void(self) -> bool:
+        """True where a premise is violated."""
+        return any(p.status is Status.VIOLATED for p in self.premises)
+
+    def rows(self) -> list[Row]:
+        """One line, with the terms spelled out."""
+        return [
+            {
+                "name": self.name,
+                "value": self.value,
+                "delta": self.delta,
+                "vacuous": self.vacuous,
+                "void": self.void,
+                "terms": " + ".join(f"{name} {value:.4g}" for name, value in self.terms),
+                "theorem": self.theorem,
+            }
+        ]
+
+
+class State(StrEnum):
+    """What the evidence says of a claim."""
+
+    UPHELD = "upheld"
+    VIOLATED = "violated"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict(Record):
+    """What simulated trials say of the claim P(failure) <= delta.
+
+    `upheld` is wrong with probability at most `alpha_upheld`, `violated` with probability at most `alpha_violated`,
+    at whatever moment one looks. `unknown` outcomes count against whichever verdict is claimed.
+    """
+
+    claim: str
+    state: State
+    delta: float
+    trials: int
+    failures: int
+    unknown: int
+    interval: tuple[float, float]
+    log_e_upheld: float
+    log_e_violated: float
+    alpha_upheld: float
+    alpha_violated: float
+    stopped_because: str
+    seed: int
+    path: tuple[tuple[int, int, int], ...] = ()  # (trials, failures, unknown) after each block
+    resolution: str = ""
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Verdict has three states: compare .state, or call .require().")
+
+    def require(self, state: State = State.UPHELD) -> Verdict:
+        """Return self if the state is the wanted one, else raise GuaranteeViolated."""
+        if self.state is not state:
+            raise GuaranteeViolated(
+                f"the claim '{self.claim}' must be {state}, it is {self.state}: "
+                f"{self.failures} failures and {self.unknown} unknown in {self.trials} trials against delta={self.delta:g}."
+            )
+        return self
+
+    def rows(self) -> list[Row]:
+        """One line."""
+        return [
+            {
+                "claim": self.claim,
+                "state": str(self.state),
+                "trials": self.trials,
+                "failures": self.failures,
+                "unknown": self.unknown,
+                "delta": self.delta,
+                "low": self.interval[0],
+                "high": self.interval[1],
+                "stopped_because": self.stopped_because,
+            }
+        ]
