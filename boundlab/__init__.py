@@ -1,1 +1,1 @@
-"""x."""
+"""boundlab: provable compression of neural networks, told honestly."""

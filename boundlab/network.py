@@ -37,6 +37,7 @@ class Layer:
         return a @ self.weight.T + self.bias
 
     def __call__(self, a: np.ndarray) -> np.ndarray:
+        """What the next layer reads, shape (points, out)."""
         z = self.preactivation(a)
         return np.maximum(z, 0.0) if self.relu else z
 

@@ -121,6 +121,7 @@ class SamplePlan(Record):
     exact: np.ndarray  # (R,) bool
     eps: np.ndarray  # (R,) float64
     K: float  # how far a fresh point's share may exceed s_j
+    condition: float  # the bound on Delta^l that the schedule used; nan where the theorem needs none
     theorem: str
 
     @property
@@ -147,7 +148,7 @@ class SamplePlan(Record):
         """One line per group."""
         extra = zip(self.size, self.exact, self.eps, self.expected_distinct, strict=True)
         return [
-            {"layer": self.layer} | row | {"size": float(m), "exact": bool(x), "eps": float(e), "expected_nnz": float(d)}
+            row | {"layer": self.layer, "size": float(m), "exact": bool(x), "eps": float(e), "expected_nnz": float(d)}
             for row, (m, x, e, d) in zip(self.sensitivities.rows(), extra, strict=True)
         ]
 
@@ -384,7 +385,8 @@ class Verdict(Record):
         if self.state is not state:
             raise GuaranteeViolated(
                 f"the claim '{self.claim}' must be {state}, it is {self.state}: "
-                f"{self.failures} failures and {self.unknown} unknown in {self.trials} trials against delta={self.delta:g}."
+                f"{self.failures} failures and {self.unknown} unknown in {self.trials} trials "
+                f"against delta={self.delta:g}."
             )
         return self
 

@@ -1,0 +1,1 @@
+"""One file per paper: who matters, and how many draws suffice."""

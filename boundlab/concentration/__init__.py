@@ -1,0 +1,1 @@
+"""Scalar inequalities and their inverses: floats in, floats out, rounded to the safe side."""

@@ -1,0 +1,1 @@
+"""One self-contained HTML page; one function per figure."""

@@ -1,0 +1,1 @@
+"""Try to refute a promise: claims, evidence, verdicts."""
