@@ -1,1 +1,122 @@
-"""boundlab: provable compression of neural networks, told honestly."""
+"""boundlab: provable compression of neural networks, told honestly.
+
+The main job is one call, ``audit``; its stages are the verbs ``compress``, ``certify``, ``bound`` and ``verify``.
+Names load on first use, so that importing boundlab is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from boundlab._errors import BoundlabError as BoundlabError
+    from boundlab._errors import GuaranteeViolated as GuaranteeViolated
+    from boundlab._errors import InvalidParameter as InvalidParameter
+    from boundlab._errors import PremiseViolated as PremiseViolated
+    from boundlab._errors import UnsupportedLayer as UnsupportedLayer
+    from boundlab.auditing import audit as audit
+    from boundlab.bounds import CoreNetCorollary as CoreNetCorollary
+    from boundlab.bounds import GeneralizationBound as GeneralizationBound
+    from boundlab.bounds import Occam as Occam
+    from boundlab.bounds import TestSet as TestSet
+    from boundlab.bounds import bound as bound
+    from boundlab.certificates import certify as certify
+    from boundlab.compressors.constants import Constants as Constants
+    from boundlab.compressors.constants import constants as constants
+    from boundlab.compressors.corenet import CoreNet as CoreNet
+    from boundlab.compressors.corenet import CoreNetAdditive as CoreNetAdditive
+    from boundlab.compressors.corenet import CoreNetBudget as CoreNetBudget
+    from boundlab.compressors.corenet import CoreNetRelative as CoreNetRelative
+    from boundlab.compressors.method import Compressor as Compressor
+    from boundlab.compressors.method import compress as compress
+    from boundlab.compressors.method import redraw as redraw
+    from boundlab.coresets.sensitivity_sampling import Rule as Rule
+    from boundlab.coresets.sensitivity_sampling import certified_eps as certified_eps
+    from boundlab.coresets.sensitivity_sampling import sample_size as sample_size
+    from boundlab.data import DataSet as DataSet
+    from boundlab.data import load_data as load_data
+    from boundlab.findings import Audit as Audit
+    from boundlab.nets.load import as_network as as_network
+    from boundlab.nets.load import load_network as load_network
+    from boundlab.nets.propagate import Schedule as Schedule
+    from boundlab.nets.toy import random_network as random_network
+    from boundlab.nets.toy import train_mlp as train_mlp
+    from boundlab.network import Layer as Layer
+    from boundlab.network import Network as Network
+    from boundlab.records import Bound as Bound
+    from boundlab.records import Certificate as Certificate
+    from boundlab.records import Compression as Compression
+    from boundlab.records import Coreset as Coreset
+    from boundlab.records import Groups as Groups
+    from boundlab.records import Premise as Premise
+    from boundlab.records import SamplePlan as SamplePlan
+    from boundlab.records import Sensitivities as Sensitivities
+    from boundlab.records import State as State
+    from boundlab.records import Status as Status
+    from boundlab.records import Verdict as Verdict
+    from boundlab.verification import Claim as Claim
+    from boundlab.verification import Outcome as Outcome
+    from boundlab.verification import verify as verify
+
+__version__ = "0.1.0"
+
+PUBLIC: dict[str, tuple[str, ...]] = {
+    # the main job
+    "boundlab.auditing": ("audit",),
+    "boundlab.findings": ("Audit",),
+    # nets and data
+    "boundlab.network": ("Network", "Layer"),
+    "boundlab.nets.load": ("load_network", "as_network"),
+    "boundlab.nets.toy": ("train_mlp", "random_network"),
+    "boundlab.data": ("load_data", "DataSet"),
+    # compress
+    "boundlab.compressors.method": ("compress", "redraw", "Compressor"),
+    "boundlab.compressors.corenet": ("CoreNet", "CoreNetRelative", "CoreNetAdditive", "CoreNetBudget"),
+    "boundlab.compressors.constants": ("constants", "Constants"),
+    "boundlab.coresets.sensitivity_sampling": ("sample_size", "certified_eps", "Rule"),
+    "boundlab.nets.propagate": ("Schedule",),
+    # certify
+    "boundlab.certificates": ("certify",),
+    # bound
+    "boundlab.bounds": ("bound", "GeneralizationBound", "Occam", "TestSet", "CoreNetCorollary"),
+    # verify
+    "boundlab.verification": ("verify", "Claim", "Outcome"),
+    # records
+    "boundlab.records": (
+        "Bound",
+        "Certificate",
+        "Compression",
+        "Coreset",
+        "Groups",
+        "Premise",
+        "SamplePlan",
+        "Sensitivities",
+        "State",
+        "Status",
+        "Verdict",
+    ),
+    # errors
+    "boundlab._errors": (
+        "BoundlabError",
+        "GuaranteeViolated",
+        "InvalidParameter",
+        "PremiseViolated",
+        "UnsupportedLayer",
+    ),
+}
+"""The public names by stage, and where each is defined."""
+
+_HOME = {name: module for module, names in PUBLIC.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'boundlab' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

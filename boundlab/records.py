@@ -19,6 +19,7 @@ from boundlab.network import Network
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 Row = dict[str, Any]
 
@@ -87,6 +88,7 @@ class Sensitivities(Record):
 
     values: np.ndarray  # (edges,)
     groups: Groups
+    points: int  # how many points the maximum was taken over
     unit: str = "weight"
     theorem: str
 
@@ -189,7 +191,7 @@ class Compression(Record):
     net: Network
     original: Network
     coresets: tuple[Coreset, ...]
-    compressor: Any  # the method: a frozen dataclass of boundlab.compress
+    compressor: Any  # the method: a frozen dataclass of boundlab.compressors
     seed: int | None
 
     @property
@@ -201,6 +203,12 @@ class Compression(Record):
     def nnz(self) -> int:
         """Non-zero weights kept."""
         return sum(c.nnz for c in self.coresets)
+
+    @property
+    def missed(self) -> int:
+        """Non-zeros above (+) or below (-) the number asked for; 0 for a method that asks for none."""
+        target = getattr(self.compressor, "nnz", None)
+        return 0 if target is None else self.nnz - int(target)
 
     @property
     def ratio(self) -> float:
@@ -300,13 +308,15 @@ class Certificate(Record):
 class Bound(Record):
     """An upper bound on a risk in [0, 1]; its terms add up to `raw`, and `value` is `raw` cut at 1.
 
-    `delta` is the probability over the sample that the bound fails.
+    `delta` is the probability over the sample that the bound fails. `chance` is the risk of a uniform random guess,
+    1 - 1/classes: a bound at or above it is vacuous.
     """
 
     name: str
     terms: tuple[tuple[str, float], ...]
     delta: float
     theorem: str
+    chance: float = 1.0
     premises: tuple[Premise, ...] = ()
     facts: Mapping[str, float] = field(default_factory=dict)
 
@@ -322,13 +332,19 @@ class Bound(Record):
 
     @property
     def vacuous(self) -> bool:
-        """True where the bound is 1 or more: it then says nothing about a risk in [0, 1]."""
-        return not self.raw < 1.0
+        """True where the bound is no better than a random guess."""
+        return not self.raw < self.chance
 
     @property
     def void(self) -> bool:
         """True where a premise is violated."""
         return any(p.status is Status.VIOLATED for p in self.premises)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the bound as a bar, stacked by its terms and cut at 1."""
+        from boundlab.report.figures import plot_terms
+
+        return plot_terms([(self.name, self)], ax)
 
     def rows(self) -> list[Row]:
         """One line, with the terms spelled out."""
@@ -379,6 +395,12 @@ class Verdict(Record):
 
     def __bool__(self) -> bool:
         raise TypeError("a Verdict has three states: compare .state, or call .require().")
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw both e-processes against the number of trials."""
+        from boundlab.report.figures import plot_evidence
+
+        return plot_evidence(self, ax)
 
     def require(self, state: State = State.UPHELD) -> Verdict:
         """Return self if the state is the wanted one, else raise GuaranteeViolated."""

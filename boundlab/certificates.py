@@ -1,0 +1,204 @@
+"""From a compression to a certificate: which promise holds, by which theorem, under which premises, at which delta."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from boundlab import _errors
+from boundlab._errors import InvalidParameter, PremiseViolated
+from boundlab._theory import implements
+from boundlab.compressors.constants import constants
+from boundlab.concentration.binomial import upper_limit
+from boundlab.nets.condition import condition_numbers
+from boundlab.nets.groups import parts
+from boundlab.nets.importance import exceeds
+from boundlab.nets.propagate import envelope, relative_error
+from boundlab.premises import assumption_1, assumption_2, unseen
+from boundlab.records import Certificate, Compression, Premise, Status
+
+CONFIDENCE = 1e-3
+"""Probability that the hold-out sample misleads about the share of bad points; stated with every certificate."""
+
+
+def certify(
+    compression: Compression,
+    points: np.ndarray,
+    *,
+    independent: bool | None = None,
+    unused: Premise | None = None,
+) -> Certificate:
+    """Certify a compression by the theorem that its plan follows.
+
+    Parameters
+    ----------
+    compression : what `compress` returned
+    points : (points, features) fresh inputs: a hold-out that neither training nor the calibration has seen. The share
+        of them that breaks a premise enters delta through its Clopper-Pearson limit.
+    independent : the caller's word that calibration points and hold-out were not used in training; None: not declared
+    unused : the same premise with its evidence, where the caller has more of it than a word
+
+    Returns
+    -------
+    Certificate
+        with delta = (coins) + (bad points), added up in `budget`; `met` tells whether the requested delta is kept.
+
+    Raises
+    ------
+    InvalidParameter
+        if `points` does not fit the net.
+    """
+    x = _errors.matrix("points", points, columns=compression.original.sizes[0])
+    theorem = compression.plans[0].theorem
+    try:
+        form = _FORMS[theorem]
+    except KeyError:
+        raise InvalidParameter(f"a plan must follow a theorem that certify knows, got {theorem!r}.") from None
+    claim, budget, premises, error = form(compression, x)
+    sampled = sum(int((p.draws > 0).sum()) for p in compression.plans)
+    return Certificate(
+        claim=claim,
+        eps=getattr(compression.compressor, "eps", None),
+        delta=min(1.0, sum(budget.values())),
+        requested_delta=compression.compressor.delta,
+        theorem=theorem,
+        premises=(unused or unseen(independent), *premises),
+        budget=budget,
+        confidence_delta=CONFIDENCE if budget.get("bad points") else 0.0,
+        sampled_share=sampled / max(1, sum(len(p.groups) for p in compression.plans)),
+        error=error,
+    )
+
+
+Form = tuple[str, Mapping[str, float], tuple[Premise, ...], Mapping[str, float]]
+
+
+@implements("baykal2019_network_compression")
+def _published(compression: Compression, x: np.ndarray) -> Form:
+    """The published theorem: its premises, tested; its delta, as printed."""
+    net, method = compression.original, compression.compressor
+    need = constants(net.sizes, method.delta).points
+    have = compression.plans[0].sensitivities.points
+    biased = sum(bool(layer.bias.any()) for layer in net.layers)
+    widest, hidden = max(net.sizes), max(net.sizes[1:-1], default=max(net.sizes))
+    premises = (
+        assumption_1(net, x, delta=method.delta),
+        assumption_2(net, x),
+        Premise(
+            text=f"|S| >= {need} calibration points",
+            status=Status.CHECKED if have >= need else Status.VIOLATED,
+            evidence=f"{have} were used",
+        ),
+        Premise(
+            text="the union over the edges of a group and over the outputs is covered by eta*, the widest hidden layer",
+            status=Status.CHECKED if widest <= hidden else Status.VIOLATED,
+            evidence=f"eta* = {hidden}, the widest layer has {widest}",
+        ),
+        Premise(
+            text="inputs are non-negative and there are no biases (kept exactly here)",
+            status=Status.CHECKED if (x >= 0).all() and not biased else Status.VIOLATED,
+            evidence=f"smallest input {x.min():.3g}; {biased} layers have biases",
+        ),
+    )
+    kept = all(p.exact.all() for p in compression.plans)
+    budget = {} if kept else {"as published": method.delta}
+    return f"f̂(x) ∈ (1 ± {method.eps:g}) f(x) in every output", budget, premises, _errors_seen(compression, x)
+
+
+@implements("boundlab_theorem_a")
+def _relative(compression: Compression, x: np.ndarray) -> Form:
+    """Theorem A: gamma_L <= eps unless a coin fails (delta/2) or x is bad (hold-out)."""
+    method, plans = compression.compressor, compression.plans
+    worst = np.array([p.eps.max(initial=0.0) for p in plans])
+    gamma = relative_error(worst, np.array([p.condition for p in plans]))
+    if gamma[-1] > method.eps * (1 + 1e-9) or (gamma[:-1] >= 1).any():
+        raise PremiseViolated(f"the recursion must end at eps={method.eps:g} or less, got {gamma[-1]:g}.")
+    bad = _bad_shares(compression, x)
+    reached = False
+    for plan, layer, a in zip(plans, compression.original.layers, compression.original.inputs(x), strict=True):
+        reached = reached or bool((plan.draws > 0).any())
+        if reached:
+            bad |= (condition_numbers(layer, a) > plan.condition).any(axis=1)
+    budget, premise = _spend(compression, bad)
+    text = f"f̂(x) ∈ (1 ± {method.eps:g}) f(x) in every output"
+    return text, budget, (premise,), {"gamma": float(gamma[-1]), **_errors_seen(compression, x)}
+
+
+@implements("boundlab_theorem_b")
+def _additive(compression: Compression, x: np.ndarray) -> Form:
+    """Theorem B: |f̂ - f| <= e^L(x) unless a coin fails (delta/2) or x is bad (hold-out)."""
+    bad = _bad_shares(compression, x)
+    read, promised = envelope(compression.original, x, [p.groups for p in compression.plans], _eps(compression))
+    for plan, layer, e in zip(compression.plans, compression.original.layers, read, strict=True):
+        if (plan.draws > 0).any() and e.any():
+            bad |= exceeds(layer, e, plan.sensitivities, plan.K, plan.draws == 0)
+    budget, premise = _spend(compression, bad)
+    f = compression.original(x)
+    size = np.abs(f).sum(axis=1)
+    relative = np.divide(promised.sum(axis=1), size, out=np.full(len(x), np.inf), where=size > 0)
+    error = {
+        "promised_relative_l1_median": float(np.median(relative)),
+        "decisions_promised": float(np.mean(_decided(f, promised))) if f.shape[1] > 1 else 0.0,
+        **_errors_seen(compression, x),
+    }
+    return "|f̂(x) - f(x)| <= e^L(x) in every output", budget, (premise,), error
+
+
+_FORMS = {
+    "baykal2019_network_compression": _published,
+    "boundlab_theorem_a": _relative,
+    "boundlab_theorem_b": _additive,
+}
+
+
+def _bad_shares(compression: Compression, x: np.ndarray) -> np.ndarray:
+    """Which points have an activation share above K s_j in a sampled group; (points,) bool."""
+    bad = np.zeros(len(x), bool)
+    for plan, layer, a in zip(
+        compression.plans, compression.original.layers, compression.original.inputs(x), strict=True
+    ):
+        if not plan.exact.all():
+            for part in parts(a):
+                bad |= exceeds(layer, part, plan.sensitivities, plan.K, plan.exact)
+    return bad
+
+
+def _spend(compression: Compression, bad: np.ndarray) -> tuple[dict[str, float], Premise]:
+    """Share delta out: half of it for the coins, the Clopper-Pearson limit of the bad points on top."""
+    count, points = int(bad.sum()), len(bad)
+    premise = Premise(
+        text="a fresh point has no share above K s_j (and no condition number above its bound) in a sampled group",
+        status=Status.CHECKED,
+        evidence=f"{count} of {points} hold-out points break it",
+        numbers={"bad": float(count), "points": float(points)},
+    )
+    if all(p.exact.all() for p in compression.plans):
+        return {}, premise
+    limit = upper_limit(count, points, CONFIDENCE)
+    return {"coins": compression.compressor.delta / 2, "bad points": limit}, premise
+
+
+def _errors_seen(compression: Compression, x: np.ndarray) -> dict[str, float]:
+    """Observed relative error and agreement of the one net that was drawn."""
+    f, g = compression.original(x), compression.net(x)
+    size = np.abs(f).sum(axis=1)
+    relative = np.abs(g - f).sum(axis=1) / np.where(size > 0, size, 1.0)
+    return {
+        "observed_relative_l1_median": float(np.median(relative)),
+        "observed_relative_l1_q95": float(np.quantile(relative, 0.95)),
+        "agreement": float(np.mean(f.argmax(axis=1) == g.argmax(axis=1))),
+    }
+
+
+def _eps(compression: Compression) -> list[np.ndarray]:
+    return [p.eps for p in compression.plans]
+
+
+def _decided(f: np.ndarray, e: np.ndarray) -> np.ndarray:
+    """Whether |f̂ - f| <= e leaves the argmax where it is: f_top - e_top > f_i + e_i for all others."""
+    top = f.argmax(axis=1)
+    rows = np.arange(len(f))
+    others = f + e
+    others[rows, top] = -np.inf
+    return (f - e)[rows, top] > others.max(axis=1)

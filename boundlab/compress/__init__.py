@@ -1,1 +1,0 @@
-"""One file per paper: who matters, and how many draws suffice."""

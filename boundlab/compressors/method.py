@@ -1,0 +1,97 @@
+"""What every compressor shares: a plan per layer, draws, reweighting, bookkeeping."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from boundlab import _errors
+from boundlab._errors import InvalidParameter
+from boundlab._theory import implements
+from boundlab.coresets.alias import draw_counts
+from boundlab.network import Network
+from boundlab.records import Compression, Coreset, SamplePlan
+
+
+class Compressor(ABC):
+    """A method of compression: a frozen dataclass whose `plan` says who matters and how many draws suffice."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def plan(self, network: Network, points: np.ndarray) -> tuple[SamplePlan, ...]:
+        """Return one plan per layer, from the original net and calibration points; no coin is drawn here."""
+
+
+def compress(
+    network: Network, method: Compressor, points: np.ndarray, *, rng: int | np.random.Generator
+) -> Compression:
+    """Compress a network: plan every layer with `method` on `points`, then draw once.
+
+    Parameters
+    ----------
+    network : Network
+    method : a compressor, such as ``CoreNetBudget(nnz=10_000)``
+    points : (points, features) calibration inputs, as the net reads them
+    rng : seed or Generator; the same seed gives the same coreset on any machine and number of threads
+
+    Raises
+    ------
+    InvalidParameter
+        if `points` does not fit the net or is not finite.
+    """
+    points = _errors.matrix("points", points, columns=network.sizes[0])
+    seed, generator = as_generator(rng)
+    plans = method.plan(network, points)
+    weights, coresets = [], []
+    for layer, plan in zip(network.layers, plans, strict=True):
+        weight = draw_layer(layer.weight, plan, generator)
+        neuron, column = np.nonzero(weight)
+        coresets.append(Coreset(neuron=neuron, column=column, weights=weight[neuron, column], plan=plan))
+        weights.append(weight)
+    return Compression(
+        net=network.with_weights(weights),
+        original=network,
+        coresets=tuple(coresets),
+        compressor=method,
+        seed=seed,
+    )
+
+
+def redraw(compression: Compression, rng: np.random.Generator) -> Network:
+    """Draw the compressed net again from the same plans with fresh coins."""
+    original = compression.original
+    return original.with_weights(
+        draw_layer(layer.weight, plan, rng) for layer, plan in zip(original.layers, compression.plans, strict=True)
+    )
+
+
+@implements("baykal2019_unbiased_reweighting")
+def draw_layer(weight: np.ndarray, plan: SamplePlan, rng: np.random.Generator) -> np.ndarray:
+    """Return the sampled weight matrix: w_j c_j / (m q_j) with c ~ Multinomial(m, q) in each sampled group.
+
+    A group kept exactly keeps its weights, and so does one whose draw spares no edge. Unbiased for every edge with
+    s_j > 0. A layer with no sampled group comes back as the same array.
+    """
+    if plan.exact.all():
+        return weight
+    groups = plan.groups
+    q, m = plan.sensitivities.probabilities, plan.draws
+    counts = draw_counts(q, groups.indptr, m, rng)
+    spared = plan.exact | (groups.sums(counts > 0) == groups.edges)
+    edges = groups.take(weight)
+    scale = np.divide(counts, groups.spread(m) * q, out=np.zeros(len(q)), where=counts > 0)
+    sampled = np.zeros_like(weight)
+    sampled[groups.spread(groups.neuron), groups.columns] = np.where(groups.spread(spared), edges, edges * scale)
+    return sampled
+
+
+def as_generator(rng: int | np.random.Generator) -> tuple[int | None, np.random.Generator]:
+    """Return (seed, Generator); the seed is None where a Generator came in."""
+    if isinstance(rng, np.random.Generator):
+        return None, rng
+    if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)) or rng < 0:
+        raise InvalidParameter(f"rng must be a seed >= 0 or a numpy Generator, got {rng!r}.")
+    return int(rng), np.random.Generator(np.random.Philox(int(rng)))

@@ -1,0 +1,101 @@
+"""The premises of the published theorem, tested on data instead of believed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from boundlab._theory import implements
+from boundlab.compressors.constants import constants
+from boundlab.concentration.binomial import upper_limit
+from boundlab.nets.condition import LEVELS, condition_numbers, hill_index, tail_curve
+from boundlab.nets.groups import parts
+from boundlab.network import Network
+from boundlab.records import Premise, Status
+
+ALPHA = 0.01
+"""Error level of each test of a premise (divided by the number of features that are tested)."""
+UNSEEN = "the calibration and hold-out points were not used in training"
+
+
+@implements("baykal2019_assumption_1")
+def assumption_1(network: Network, x: np.ndarray, *, delta: float) -> Premise:
+    """Test Assumption 1 (CDF of relative importance) on points that neither training nor S has seen.
+
+    It asks F_j(M_j/K) <= exp(-1/K'), and F_j(M_j/K) >= P(a_j = 0), so that a feature whose activity is below
+    1 - exp(-1/K') refutes it for EVERY K. A feature counts as refuting where the Clopper-Pearson upper limit of its
+    activity, at level ALPHA over all features, is below that; features never active violate it formally.
+    """
+    threshold = -math.expm1(-1.0 / constants(network.sizes, delta).K)
+    numbers: dict[str, float] = {"threshold": threshold}
+    refuting = features = 0
+    for k, a in enumerate(network.inputs(x)):
+        active = np.concatenate([np.count_nonzero(part, axis=0) for part in parts(a)])
+        limit = ALPHA / sum(network.sizes[:-1])
+        below = {int(c): upper_limit(int(c), len(x), limit) < threshold for c in np.unique(active)}
+        refutes = np.array([below[int(c)] for c in active]) & (active > 0)
+        numbers[f"layer {k + 2}: share of features that refute it"] = float(refutes.mean())
+        numbers[f"layer {k + 2}: share of features never active"] = float((active == 0).mean())
+        refuting, features = refuting + int(refutes.sum()), features + len(active)
+    return Premise(
+        text="Assumption 1: every edge shows 1/K of its largest share with probability at least 1 - exp(-1/K')",
+        status=Status.VIOLATED if refuting else Status.ASSUMED,
+        evidence=f"{refuting} of {features} features are active on fewer than {threshold:.1%} of the inputs "
+        f"({len(x)} fresh points, error level {ALPHA:g}): each refutes it for every K",
+        numbers=numbers,
+    )
+
+
+@implements("baykal2019_assumption_2")
+def assumption_2(network: Network, x: np.ndarray) -> Premise:
+    """Test Assumption 2 (Delta sub-exponential) by its tail on fresh points.
+
+    A sub-exponential Delta has t P(Delta > t) -> 0 exponentially and no finite tail index. Where a pre-activation
+    takes both signs on a connected part of the data, P(Delta > t) >= c/t and Delta has no mean.
+    """
+    numbers: dict[str, float] = {}
+    heavy = []
+    for k, (layer, a) in enumerate(zip(network.layers, network.inputs(x), strict=True)):
+        ratio = condition_numbers(layer, a).ravel()
+        z = layer.preactivation(a)
+        index = hill_index(ratio)
+        numbers[f"layer {k + 2}: tail index"] = index
+        numbers[f"layer {k + 2}: share of neurons with both signs"] = float(
+            ((z > 0).any(axis=0) & (z < 0).any(axis=0)).mean()
+        )
+        for t, value in tail_curve(ratio).items():
+            numbers[f"layer {k + 2}: t P(Delta > t) at t = {t:g}"] = value
+        if index < 2.0:
+            heavy.append(index)
+    curve = [numbers[f"layer 2: t P(Delta > t) at t = {t:g}"] for t in LEVELS]
+    return Premise(
+        text="Assumption 2: Delta of every neuron is sub-exponential",
+        status=Status.VIOLATED if heavy else Status.ASSUMED,
+        evidence=(
+            f"tail index {min(heavy):.2f} to {max(heavy):.2f} where an exponential tail has none; "
+            if heavy
+            else "no heavy tail seen; "
+        )
+        + "t P(Delta > t) in layer 2 at t = 10 ... 1e5: "
+        + ", ".join(f"{v:.2g}" for v in curve),
+        numbers=numbers,
+    )
+
+
+def unseen(independent: bool | None, overlap: int | None = None, *, drawn: bool = False) -> Premise:
+    """State whether the calibration points are independent of training: asked of the caller, checked where possible.
+
+    `drawn`: they were drawn for this audit from a given distribution, so that no training can have seen them.
+    """
+    if drawn:
+        return Premise(text=UNSEEN, status=Status.CHECKED, evidence="they were drawn for this audit")
+    known = "" if overlap is None else f"; {overlap} of them also occur in the training data"
+    status = Status.VIOLATED if independent is False or overlap else Status.ASSUMED
+    said = {True: "the caller declares it", False: "the caller denies it", None: "nobody has declared it"}[independent]
+    return Premise(
+        text=UNSEEN,
+        status=status,
+        evidence=said + known,
+        numbers={} if overlap is None else {"overlap": float(overlap)},
+    )

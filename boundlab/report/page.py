@@ -1,0 +1,215 @@
+"""The report: one self-contained HTML page, figures inline as SVG, nothing fetched from elsewhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from boundlab.report import figures
+from boundlab.report.summary import certificate_word, headline, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from boundlab.findings import Audit
+
+Column = tuple[str, Callable[[Any], str]]
+WORDS = ("vacuous", "violated", "void", "upheld", "undecided", "checked", "assumed", "holds")
+
+
+def page(audit: Audit) -> str:
+    """Return the whole page as HTML text."""
+    style = files("boundlab.report").joinpath("style.css").read_text(encoding="utf-8")
+    sizes = "-".join(str(n) for n in audit.net["sizes"])
+    sections = [
+        f"<h1>Audit of a {sizes} network</h1>",
+        f"<p class='soft'>{escape(audit.net['source'])} on {escape(audit.data['source'])} · promise asked for: "
+        f"ε = {audit.settings['eps']:g}, δ = {audit.settings['delta']:g} · seed {audit.settings['seed']}</p>",
+        f"<p class='lead'>{escape(headline(audit))}</p>",
+        *(f"<p class='soft'>Note: {escape(note)}.</p>" for note in audit.notes),
+        _methods(audit),
+        _sizes(audit),
+        _premises(audit),
+        _errors(audit),
+        _bounds(audit),
+        _verdicts(audit),
+        _appendix(audit),
+    ]
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>boundlab: audit of a {sizes} network</title><style>{style}</style></head>"
+        f"<body>{''.join(sections)}</body></html>\n"
+    )
+
+
+def _methods(audit: Audit) -> str:
+    rows = [
+        {**row, "word": certificate_word(c), "total": c.delta, "asked": c.requested_delta}
+        for row, c in zip(audit.rows(), audit.certificates, strict=True)
+    ]
+    columns: list[Column] = [
+        ("method", lambda r: r["method"]),
+        ("weights kept", lambda r: f"{r['kept']:,} of {r['weights']:,}"),
+        ("missed target", lambda r: f"{r['missed']:+,}" if r["missed"] else "0"),
+        ("groups sampled", lambda r: f"{r['sampled_share']:.1%}"),
+        ("promise", lambda r: r["promise"]),
+        ("δ total (asked)", lambda r: f"{r['total']:.3g} ({r['asked']:g})"),
+        ("certificate", lambda r: r["word"]),
+        ("observed error", lambda r: f"{r['observed_relative_l1_median']:.3g}"),
+        ("same decision", lambda r: f"{r['agreement']:.1%}"),
+    ]
+    return (
+        "<h2>What each method keeps and promises</h2>"
+        + _table(rows, columns)
+        + "<p class='soft'>A group is one neuron and one sign of its weights. Where m reaches a group's number of "
+        "edges, the group is kept exactly; with no group sampled the promise is kept by the original net. “Observed "
+        "error” is the median of ‖f̂ − f‖₁/‖f‖₁ on fresh points.</p>"
+    )
+
+
+def _sizes(audit: Audit) -> str:
+    columns: list[Column] = [
+        ("layer", lambda r: str(r["layer"])),
+        ("groups", lambda r: f"{r['rows']:,}"),
+        ("fan-in", lambda r: f"{r['fan_in']:,}"),
+        ("edges, median", lambda r: number(r["edges_median"])),
+        ("S, median", lambda r: number(r["total_median"])),
+        ("ε of the layer", lambda r: number(r["eps"])),
+        ("published", lambda r: number(r["published"])),
+        ("Bernstein", lambda r: number(r["bernstein"])),
+        ("kl", lambda r: number(r["kl"])),
+        ("binomial", lambda r: number(r["binomial"])),
+        ("observed need", lambda r: number(r.get("observed_need"))),
+        ("vacuous share", lambda r: f"{r['vacuous_share']:.0%}"),
+    ]
+    return (
+        "<h2>Sample sizes against fan-in</h2>"
+        + _figure(lambda: figures.plot_sample_sizes(audit))
+        + _table(audit.sample_sizes, columns)
+        + "<p class='soft'>The four sizes differ in the inequality alone; binomial is necessary for some group, and no "
+        "certificate. The observed need is the smallest m, sampling that layer alone, at which the observed rate of "
+        "outputs outside (1 ± ε)f meets δ. Layers are numbered as in the paper: layer 1 is the input.</p>"
+    )
+
+
+def _premises(audit: Audit) -> str:
+    columns: list[Column] = [
+        ("premise", lambda p: p.text),
+        ("status", lambda p: str(p.status)),
+        ("evidence", lambda p: p.evidence),
+    ]
+    return (
+        "<h2>Premises, tested on the data</h2>"
+        + _table(audit.premises, columns, text=3)
+        + _figure(lambda: figures.plot_tail(audit))
+    )
+
+
+def _errors(audit: Audit) -> str:
+    return "<h2>Promised against observed error</h2>" + _figure(lambda: figures.plot_errors(audit))
+
+
+def _bounds(audit: Audit) -> str:
+    if not audit.bounds:
+        return "<h2>Generalization bounds</h2><p>None: see the note above.</p>"
+    columns: list[Column] = [
+        ("bound", lambda b: b[1].name),
+        ("net", lambda b: b[0]),
+        ("value", lambda b: f"{b[1].value:.4f}" if not b[1].vacuous else f"{number(b[1].raw)} (vacuous)"),
+        ("δ", lambda b: f"{b[1].delta:g}"),
+        ("terms", lambda b: " + ".join(f"{n} {number(v)}" for n, v in b[1].terms)),
+        ("premises violated", lambda b: "; ".join(p.text for p in b[1].premises if p.status == "violated") or "none"),
+    ]
+    return (
+        "<h2>Generalization bounds</h2>"
+        + _figure(lambda: figures.plot_bounds(audit))
+        + _table(audit.bounds, columns)
+        + "<p class='soft'>Each bound spends its own δ; holding all of them at once costs the sum.</p>"
+    )
+
+
+def _verdicts(audit: Audit) -> str:
+    columns: list[Column] = [
+        ("claim", lambda v: v[1].claim),
+        ("verdict", lambda v: str(v[1].state) + (" (nothing was sampled)" if v[0] else "")),
+        ("failures / trials", lambda v: f"{v[1].failures:,} / {v[1].trials:,}"),
+        ("unknown", lambda v: f"{v[1].unknown:,}"),
+        ("δ", lambda v: f"{v[1].delta:g}"),
+        ("rate lies in", lambda v: f"[{v[1].interval[0]:.3g}, {v[1].interval[1]:.3g}]"),
+        ("stopped by", lambda v: v[1].stopped_because),
+    ]
+    telling = [v for trivial, v in audit.verdicts if not trivial] or [v for _, v in audit.verdicts[:1]]
+    first = audit.verdicts[0][1] if audit.verdicts else None
+    levels = (
+        f"“Upheld” is wrong with probability at most {first.alpha_upheld:g}, “violated” with at most "
+        f"{first.alpha_violated:g}, however long one looks."
+        if first is not None
+        else ""
+    )
+    return (
+        "<h2>Verdicts: trying to break the promise</h2>"
+        + _table(audit.verdicts, columns)
+        + f"<p class='soft'>Each trial draws fresh coins and a fresh input. {levels} The budget method promises no "
+        "relative error; its second claim is tested to show what a refutation looks like.</p>"
+        + "".join(_figure(lambda v=v: figures.plot_evidence(v)) for v in telling[:3])
+    )
+
+
+def _appendix(audit: Audit) -> str:
+    names = list(audit.constants["published"])
+    constants: list[Column] = [
+        ("constant", lambda n: n),
+        *((v, lambda n, v=v: number(audit.constants[v][n])) for v in audit.constants),
+    ]
+    schedule: list[Column] = [
+        ("Δ from", lambda r: r["condition_from"]),
+        ("schedule", lambda r: r["schedule"]),
+        ("layer", lambda r: str(r["layer"])),
+        ("Δ", lambda r: number(r["condition"])),
+        ("ε of the layer", lambda r: number(r["eps"])),
+        ("kl size, K = 1", lambda r: number(r["kl"])),
+        ("vacuous share", lambda r: f"{r['vacuous_share']:.0%}"),
+    ]
+    return (
+        "<h2>Constants of the theory</h2>"
+        + _table(names, constants)
+        + "<h2>Schedules</h2>"
+        + _table(audit.schedules, schedule, text=2)
+        + "<p class='soft'>Every figure of this page is in audit.json beside it.</p>"
+    )
+
+
+def _table(rows: Sequence[Any], columns: Sequence[Column], *, text: int = 1) -> str:
+    head = "".join(f"<th{_text(k, text)}>{escape(name)}</th>" for k, (name, _) in enumerate(columns))
+    body = []
+    for row in rows:
+        cells = []
+        for k, (_, cell) in enumerate(columns):
+            value = cell(row)
+            word = next((w for w in WORDS if w in value.split() or f"({w})" in value), "")
+            kind = " ".join(filter(None, ["text" if k < text or len(value) > 28 else "", word]))
+            cells.append(f"<td class='{kind}'>{escape(value)}</td>" if kind else f"<td>{escape(value)}</td>")
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+
+
+def _text(index: int, text: int) -> str:
+    return " class='text'" if index < text else ""
+
+
+def _figure(draw: Callable[[], Axes]) -> str:
+    """Draw onto a figure of its own and return it as inline SVG, the same bytes on every run."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": "boundlab", "svg.fonttype": "path", "font.size": 9}):
+        figure = draw().get_figure(root=True)
+        if figure is None:
+            raise RuntimeError("a figure must have axes on a figure.")
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    return f"<figure>{svg[svg.index('<svg') :]}</figure>"

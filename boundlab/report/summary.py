@@ -1,0 +1,112 @@
+"""The audit in words and in one terminal table."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from boundlab.records import Certificate
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from boundlab.findings import Audit
+
+
+def certificate_word(certificate: Certificate) -> str:
+    """One word on a certificate: void beats vacuous beats missed beats holds."""
+    if certificate.sampled_share == 0:
+        return "vacuous (nothing removed)"
+    if certificate.void:
+        return "void (a premise is violated)"
+    if certificate.vacuous:
+        return "vacuous (promised error or δ of 1 or more)"
+    return "holds" if certificate.met else "holds, but δ is above the one asked for"
+
+
+def headline(audit: Audit) -> str:
+    """The one sentence that a referee would write."""
+    solid = [
+        small.compressor.name
+        for small, c in zip(audit.compressions, audit.certificates, strict=True)
+        if c.met and not c.vacuous
+    ]
+    if solid:
+        first = f"A certificate that says something: {', '.join(solid)}."
+    else:
+        first = (
+            "No certificate says anything here: the sizes that the theorems ask for exceed the fan-in, or the error "
+        )
+        first += "that they promise exceeds the size of the output."
+    useful = [f"{b.name} ({which}) {b.value:.4f}" for which, b in audit.bounds if not b.vacuous and not b.void]
+    second = f" Non-vacuous bounds on the {audit.risk}: {', '.join(useful)}." if useful else ""
+    if audit.bounds and not useful:
+        second = f" Every bound on the {audit.risk} is vacuous."
+    third = f" Test error: {audit.test_error:.2%}." if audit.test_error is not None and audit.labelled else ""
+    return first + second + third
+
+
+def tables(audit: Audit) -> list[RenderableType]:
+    """The audit's tables for a terminal (rich renderables)."""
+    from rich.table import Table
+
+    sizes = Table(title="Sample sizes, median per group", title_justify="left")
+    for name in ("layer", "groups", "fan-in", "S", "published", "Bernstein", "kl", "binomial", "needed", "vacuous"):
+        sizes.add_column(name, justify="right")
+    for r in audit.sample_sizes:
+        sizes.add_row(
+            str(r["layer"]),
+            f"{r['rows']:,}",
+            f"{r['fan_in']:,}",
+            *(number(r[k]) for k in ("total_median", "published", "bernstein", "kl", "binomial", "observed_need")),
+            f"{r['vacuous_share']:.0%}",
+        )
+    methods = Table(title="What each method keeps and promises", title_justify="left")
+    for name, side in (
+        ("method", "left"),
+        ("kept", "right"),
+        ("δ", "right"),
+        ("certificate", "left"),
+        ("error", "right"),
+    ):
+        methods.add_column(name, justify="left" if side == "left" else "right")
+    for r, c in zip(audit.rows(), audit.certificates, strict=True):
+        methods.add_row(
+            r["method"],
+            f"{r['kept'] / r['weights']:.1%}",
+            f"{c.delta:.3g}",
+            certificate_word(c),
+            f"{r['observed_relative_l1_median']:.3g}",
+        )
+    premises = Table(title="Premises of the published theorem", title_justify="left")
+    for name in ("premise", "status", "evidence"):
+        premises.add_column(name)
+    for p in audit.premises:
+        premises.add_row(p.text, str(p.status), p.evidence)
+    bounds = Table(title=f"Bounds on the {audit.risk}", title_justify="left")
+    for name in ("bound", "net"):
+        bounds.add_column(name)
+    for name in ("value", "δ", ""):
+        bounds.add_column(name, justify="right")
+    for which, b in audit.bounds:
+        bounds.add_row(b.name, which, f"{b.value:.4f}", f"{b.delta:g}", "vacuous" if b.vacuous else "")
+    verdicts = Table(title="Verdicts", title_justify="left")
+    for name in ("claim", "verdict"):
+        verdicts.add_column(name)
+    for name in ("failures / trials", "δ"):
+        verdicts.add_column(name, justify="right")
+    for trivial, v in audit.verdicts:
+        word = f"{v.state} (nothing sampled)" if trivial else str(v.state)
+        verdicts.add_row(v.claim, word, f"{v.failures:,} / {v.trials:,}", f"{v.delta:g}")
+    return [sizes, methods, premises, *([bounds] if audit.bounds else []), verdicts]
+
+
+def number(value: float | None) -> str:
+    """A number as a reader wants it: 12,345 and 1.2e+09, never 12 digits."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if math.isinf(value):
+        return "∞"
+    if abs(value) >= 1e6 or (value != 0 and abs(value) < 1e-3):
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"

@@ -1,0 +1,75 @@
+"""Sample sizes of the theory, layer by layer, beside the fan-in that they would have to stay below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from boundlab.compressors.constants import constants
+from boundlab.coresets.sensitivity_sampling import Rule, sample_size
+from boundlab.nets.condition import condition_quantiles
+from boundlab.nets.propagate import Schedule, layer_errors
+from boundlab.network import Network
+from boundlab.records import Row, SamplePlan
+
+
+def sample_sizes(network: Network, plans: Sequence[SamplePlan], *, eps: float, delta: float) -> list[Row]:
+    """Return one row per layer: m by each rule at the published eps_l, S and K, median over the layer's groups.
+
+    The four columns differ in the inequality alone; `binomial` is what the extremal group needs and no certificate.
+    `vacuous_share` counts the groups where even the kl size is at least the number of edges, so that nothing can be
+    left out. `plans` are the published ones.
+    """
+    known = constants(network.sizes, delta)
+    own = [p.sensitivities for p in plans]
+    errors = layer_errors(eps, np.array([p.condition for p in plans]), np.ones(len(plans)), Schedule.PUBLISHED)
+    rows = []
+    for layer, plan, s, error in zip(network.layers, plans, own, errors, strict=True):
+        size = {rule: sample_size(s.total, error, delta / (4 * known.eta), K=known.K, rule=rule) for rule in Rule}
+        rows.append(
+            {
+                "layer": plan.layer,
+                "rows": len(s.groups),
+                "fan_in": layer.weight.shape[1],
+                "edges_median": float(np.median(s.groups.edges)),
+                "total_median": float(np.median(s.total)),
+                "eps": float(error),
+                **{str(rule): float(np.median(m)) for rule, m in size.items()},
+                "vacuous_share": float(np.mean(size[Rule.KL] >= s.groups.edges)),
+            }
+        )
+    return rows
+
+
+def schedules(
+    network: Network, plans: Sequence[SamplePlan], points: np.ndarray, *, eps: float, delta: float, K: float = 1.0
+) -> list[Row]:
+    """Return one row per source of Delta, schedule and layer: eps_l and the kl size that it leads to.
+
+    Sources: the published sample mean plus kappa, which is no upper bound on a fresh point's Delta; and the quantile
+    of max_i Delta_i at 1 - delta/(4 (L-1)) on the calibration points, which Theorem A uses.
+    """
+    own = [p.sensitivities for p in plans]
+    cost = np.array([s.total.sum() for s in own])
+    mean = np.array([p.condition for p in plans])
+    sources = {"published mean + kappa": mean, "quantile": condition_quantiles(network, points, delta)}
+    events = sum(len(s.groups) for s in own)
+    rows = []
+    for source, condition in sources.items():
+        for schedule in Schedule:
+            errors = layer_errors(eps, condition, cost, schedule)
+            for plan, s, error, c in zip(plans, own, errors, condition, strict=True):
+                m = sample_size(s.total, error, delta / 2 / events, K=K)
+                rows.append(
+                    {
+                        "condition_from": source,
+                        "schedule": str(schedule),
+                        "layer": plan.layer,
+                        "condition": float(c),
+                        "eps": float(error),
+                        "kl": float(np.median(m)),
+                        "vacuous_share": float(np.mean(m >= s.groups.edges)),
+                    }
+                )
+    return rows

@@ -1,1 +1,0 @@
-"""Try to refute a promise: claims, evidence, verdicts."""

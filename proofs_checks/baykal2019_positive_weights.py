@@ -1,0 +1,165 @@
+"""Sampling one row of one sign: m = 8 S K ln(8 eta/delta)/eps² draws suffice, with room to spare.
+
+Proof. A draw's term w_j a_j/q_j is at most S C z where shares obey g_j <= C s_j, and its mean is z: Bernstein's
+bound with p = 1/(S C) gives each tail exp(-eps² m/(S C (2 + 2 eps/3))). The paper reads shares at perturbed
+activations, C = 3 K, where the exponent is eps² m/(S K (6 + 2 eps)) >= eps² m/(8 S K) for eps <= 1: two tails of
+delta/(8 eta). Corrected: the probability is of "shares obey and the sum fails", an intersection, where the paper
+conditions on an event that depends on S; and with shares at the original activations C = K and kl's m suffices.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+
+import numpy as np
+import sympy as sp
+from scipy.stats import binom, binomtest
+
+from boundlab.compressors.method import draw_layer
+from boundlab.concentration.multiplicative import binomial_failure
+from boundlab.coresets.alias import draw_counts
+from boundlab.coresets.sensitivity_sampling import Rule, sample_size
+from boundlab.nets.importance import sensitivities
+from boundlab.network import Layer
+from boundlab.records import SamplePlan, Sensitivities
+from proofs_checks import Theorem, require
+
+THEOREM = Theorem(
+    name="CoreNet's number of draws for positive weights",
+    source="Baykal et al. 2019, arXiv:1804.05345; item number not known to us; as we understand the paper",
+    given=("one row, one sign, activations >= 0", "q_j = s_j/S", "eps in (0, 1]", "C = 3 K at perturbed activations"),
+    claim=r"m \ge 8 S K \ln(8\eta/\delta)/\epsilon^2 \Rightarrow "
+    r"\Pr[\forall j: g_j \le 3 K s_j,\ |\hat z - z| > \epsilon z] \le 2\delta/(8\eta)",
+    status="corrected",
+    ours="chernoff_multiplicative_kl",
+)
+
+ETA, DELTA = 410, 0.1
+W, POINTS = (1, 2, 3), ((1, 1, 0), (0, 1, 1))
+ROW = Layer(weight=np.array([W], float), bias=np.zeros(1), relu=True)
+
+
+def own() -> Sensitivities:
+    """The shipped sensitivities of the test vector."""
+    return sensitivities(ROW, [np.array(POINTS, float)], theorem="baykal2019_positive_weights")
+
+
+def plan(size: int, groups: int = 1) -> tuple[np.ndarray, SamplePlan]:
+    """`groups` copies of the test row, `size` draws for each."""
+    weight = np.tile(np.array(W, float), (groups, 1))
+    layer = Layer(weight=weight, bias=np.zeros(groups), relu=True)
+    s = sensitivities(layer, [np.array(POINTS, float)], theorem="baykal2019_positive_weights")
+    return weight, SamplePlan(
+        layer=2,
+        sensitivities=s,
+        size=np.full(groups, float(size)),
+        exact=np.zeros(groups, bool),
+        eps=np.ones(groups),
+        K=1.0,
+        condition=math.nan,
+        theorem="baykal2019_positive_weights",
+    )
+
+
+def law(a: tuple[int, ...], m: int) -> dict[Fraction, Fraction]:
+    """Exact law of z_hat at activations a, with sensitivities from the definition in fractions."""
+    parts = [[w * v for w, v in zip(W, x, strict=True)] for x in POINTS]
+    shares = [[Fraction(v, sum(row)) for v in row] for row in parts]
+    s = [max(column) for column in zip(*shares, strict=True)]
+    S = sum(s, Fraction(0))
+    out: dict[Fraction, Fraction] = {}
+    for draw in itertools.product(range(3), repeat=m):
+        z = sum((Fraction(W[j] * a[j]) * S / s[j] for j in draw), Fraction(0)) / m
+        out[z] = out.get(z, Fraction(0)) + math.prod((s[j] / S for j in draw), start=Fraction(1))
+    return out
+
+
+def moments(values: dict[Fraction, Fraction]) -> tuple[Fraction, Fraction]:
+    mean = sum((z * p for z, p in values.items()), Fraction(0))
+    return mean, sum(((z - mean) ** 2 * p for z, p in values.items()), Fraction(0))
+
+
+def symbolic() -> str:
+    e, K, S, eta, delta = sp.symbols("epsilon K S eta delta", positive=True)
+    C = 3 * K
+    require(sp.expand((2 + 2 * e / 3) * C - (6 + 2 * e) * K) == 0, "(2 + 2 eps/3) 3K must be (6 + 2 eps) K")
+    require(sp.diff(6 + 2 * e, e) == 2 and (6 + 2 * e).subs(e, 1) == 8, "6 + 2 eps must rise to 8 at eps = 1")
+    m = 8 * S * K * sp.log(8 * eta / delta) / e**2
+    tail = sp.exp(-m * 1 / (S * C * (2 + sp.Rational(2, 3))))  # eps = 1
+    require(sp.simplify(tail.subs(e, 1) - delta / (8 * eta)) == 0, "each tail must be delta/(8 eta) at eps = 1")
+    budget = delta / (8 * eta) + 2 * delta / (8 * eta)
+    require(sp.simplify(budget - 3 * delta / (8 * eta)) == 0, "with the shares' event: 3 delta/(8 eta)")
+    return "(2+2e/3) 3K = (6+2e) K rises to 8K at e = 1, where each tail is exactly delta/(8 eta)"
+
+
+def exact() -> str:
+    s, S = [Fraction(1, 3), Fraction(2, 3), Fraction(3, 5)], Fraction(8, 5)
+    shipped = own()
+    require(np.allclose(shipped.values, [float(v) for v in s], rtol=4e-16, atol=0), f"s is {shipped.values}")
+    require(abs(float(shipped.total[0]) - 1.6) < 4e-16, f"S is {shipped.total}")
+    q = [float(Fraction(n, 24)) for n in (5, 10, 9)]
+    require(np.allclose(shipped.probabilities, q, rtol=6e-16, atol=0), f"q is {shipped.probabilities}")
+    want = {Fraction(24, 5): Fraction(225, 576), Fraction(32, 5): Fraction(15, 32), Fraction(8): Fraction(9, 64)}
+    at_ones, at_first = law((1, 1, 1), 2), law((1, 1, 0), 2)
+    require(at_ones == want and moments(at_ones) == (6, Fraction(6, 5)), "z_hat at (1,1,1): E = 6, Var = 6/5")
+    require(moments(at_first) == (3, (S - 1) * 9 / 2), "z_hat at (1,1,0): E = 3, Var = (S-1) z²/m = 27/10")
+    total, pair = np.array([1.6]), 2 * DELTA / (8 * ETA)
+    sizes = [int(sample_size(total, 0.5, pair, rule=rule)[0]) for rule in (Rule.PUBLISHED, Rule.BERNSTEIN, Rule.KL)]
+    require(sizes[:2] == [533, 156] and sizes[2] <= 156, f"sizes must be 533, 156 and a smaller one, got {sizes}")
+    # sufficiency where C = 3 K bites: the two-point row, which is extremal; exact binomial
+    worst = 0.0
+    for K, e, pair in itertools.product((1.0, 2.0, 8.0), (0.1, 0.5, 1.0), (0.5, 0.1, 6e-5)):
+        m = sample_size(np.array([1.0]), e, pair, K=K, rule=Rule.PUBLISHED)
+        worst = max(worst, float(binomial_failure(m, np.array([1 / (3 * K)]), np.array(e))[0]) / pair)
+    require(worst <= 1, f"the published m fails {worst} times as often as it may")
+    return (
+        f"tiny row: s, S, q, three outcomes, E=6, Var=6/5; m published 533, Bernstein 156, kl {sizes[2]}; "
+        f"the published m fails at most {worst:.3f} times as often as it may"
+    )
+
+
+def failures(eight: float, trials: int = 4_000) -> int:
+    """Trials in which eight/8 of the published m errs by more than eps = 1: equal shares, active on one edge in 3K."""
+    edges, K, pair = 60, 4.0, 0.2
+    m = math.ceil(float(sample_size(np.array([1.0]), 1.0, pair, K=K, rule=Rule.PUBLISHED)[0]) * eight / 8)
+    indptr, q = np.arange(trials + 1, dtype=np.int64) * edges, np.full(trials * edges, 1 / edges)
+    counts = draw_counts(q, indptr, np.full(trials, m), np.random.default_rng(40)).reshape(trials, edges)
+    return int(np.count_nonzero(counts[:, : edges // 12].sum(axis=1) * 12 / m > 2))
+
+
+def refuted(count: int, trials: int, delta: float) -> bool:
+    """Exact one-sided binomial test of P(failure) <= delta at level 1e-6."""
+    return bool(binom.sf(count - 1, trials, delta) < 1e-6)
+
+
+def monte_carlo() -> str:
+    rows = 20_000
+    weight, both = plan(2, rows)
+    drawn = draw_layer(weight, both, np.random.default_rng(41))
+    require(int(np.count_nonzero(drawn, axis=1).max()) <= 2, "two draws keep at most two edges")
+    single = drawn[np.count_nonzero(drawn, axis=1) == 1] / 2  # both draws fell on one edge
+    require(np.allclose(single.max(axis=0), [2.4, 2.4, 4.0]), "one draw must give 12/5, 12/5 or 4")
+    z = drawn.sum(axis=1)
+    seen = {}
+    for value, p in law((1, 1, 1), 2).items():
+        seen[str(value)] = int(np.count_nonzero(np.abs(z - float(value)) < 1e-9))
+        require(binomtest(seen[str(value)], rows, float(p)).pvalue > 1e-6, f"{seen} of {rows} against {float(p)}")
+    require(sum(seen.values()) == rows, "no other outcome")
+    count = failures(8.0)
+    require(not refuted(count, 4_000, 0.2), f"{count} failures in 4000")
+    return f"outcomes in {rows} shipped draws: {seen}; {count} failures in 4000 at the published m, C = 3K, delta=0.2"
+
+
+def teeth() -> str:
+    counts = {c: failures(c) for c in (0.5, 0.25)}
+    for c, count in counts.items():
+        require(refuted(count, 4_000, 0.2), f"{c} for 8: {count} failures were not caught")
+    pair, e = 1e-60, np.array(1.0)  # at small delta the exponent alone decides
+    m = sample_size(np.array([1.0]), 1.0, pair, K=8.0, rule=Rule.PUBLISHED)
+    ratio = {c: float(binomial_failure(np.ceil(m * c / 8), np.array([1 / 24]), e)[0]) / pair for c in (8, 6)}
+    require(ratio[8] <= 1 < ratio[6], f"6 for 8 was not caught: {ratio}")
+    return f"refuted: 8 replaced by 6 ({ratio[6]:.1e} x delta, exact), " + ", ".join(
+        f"{c:g} ({n} of 4000)" for c, n in counts.items()
+    )

@@ -1,0 +1,165 @@
+"""The reweighted row w_j c_j/(m q_j) with c ~ Multinomial(m, q) has mean w, and a known variance at every input.
+
+Proof. E c_j = m q_j. With z = sum w_j a_j, g_j = w_j a_j/z and q_j = s_j/S, one draw's term has the second moment
+sum (w_j a_j)²/q_j = z² S sum g_j²/s_j; m independent draws divide the variance by m. A row whose draw happens to
+touch every edge is kept as it was: it saves nothing. That replaces values other than w, so that the mean would move;
+it cannot happen with m < |W|, nor where some s_j = 0, and plans keep every row with m >= |W| exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from unittest import mock
+
+import numpy as np
+import sympy as sp
+from scipy.stats import binomtest
+
+from boundlab.compressors import method
+from boundlab.compressors.corenet import CoreNet, CoreNetAdditive, CoreNetBudget, CoreNetRelative
+from boundlab.nets.groups import sign_groups
+from boundlab.network import Layer, Network
+from boundlab.records import SamplePlan, Sensitivities
+from proofs_checks import Theorem, require
+
+THEOREM = Theorem(
+    name="Reweighting by counts is unbiased",
+    source="Baykal et al. 2019, arXiv:1804.05345; item number not known to us"
+    " (the estimator is that of Hansen and Hurwitz 1943)",
+    given=("c ~ Multinomial(m, q), q_j = s_j/S", "s_j > 0", "m < |W|, or some s_i = 0 in the row"),
+    claim=r"E[\hat w_j] = w_j, \quad \mathrm{Var}(\hat z) = (z^2/m)(S \sum_j g_j^2/s_j - 1)",
+    status="holds",
+)
+
+
+def plan(weight: np.ndarray, values: np.ndarray, size: int) -> SamplePlan:
+    """Sample every group of a matrix with the same number of draws."""
+    groups = sign_groups(weight)
+    count = len(groups)
+    return SamplePlan(
+        layer=2,
+        sensitivities=Sensitivities(values=values, groups=groups, points=1, theorem="baykal2019_unbiased_reweighting"),
+        size=np.full(count, float(size)),
+        exact=np.zeros(count, bool),
+        eps=np.ones(count),
+        K=1.0,
+        condition=math.nan,
+        theorem="baykal2019_unbiased_reweighting",
+    )
+
+
+def outcomes(m: int, q: list[Fraction]) -> Iterator[tuple[list[int], Fraction]]:
+    """Every count vector of positive probability, and that probability exactly."""
+    if len(q) == 1:
+        yield [m], q[0] ** m
+        return
+    for k in range(m + 1):
+        for rest, p in outcomes(m - k, q[1:]):
+            if p > 0:
+                yield [k, *rest], math.comb(m, k) * q[0] ** k * p
+
+
+def exact_moments(w: list[int], s: list[Fraction], m: int, a: list[int]) -> tuple[list[float], float, float]:
+    """E of every weight, E and Var of z_hat: the shipped reweighting at every count vector, exact probabilities."""
+    total = sum(s, Fraction(0))
+    weight, values = np.array([w], float), np.array([float(v) for v in s])
+    rows, probabilities = [], []
+    for counts, p in outcomes(m, [v / total for v in s]):
+        with mock.patch.object(method, "draw_counts", return_value=np.array(counts)):
+            drawn = method.draw_layer(weight, plan(weight, values, m), np.random.default_rng(0))
+        rows.append(drawn[0])
+        probabilities.append(float(p))
+    table, p = np.array(rows), np.array(probabilities)
+    z = table @ np.array(a, float)
+    mean = float(p @ z)
+    return list(p @ table), mean, float(p @ (z - mean) ** 2)
+
+
+def symbolic() -> str:
+    m, S = sp.symbols("m S", positive=True)
+    s, g = sp.symbols("s1:5", positive=True), sp.symbols("g1:5", positive=True)
+    z = sp.symbols("z", positive=True)
+    q = [v / S for v in s]
+    terms = [z * share / p for share, p in zip(g, q, strict=True)]  # one draw's estimate
+    first = sum(p * t for p, t in zip(q, terms, strict=True))
+    second = sum(p * t**2 for p, t in zip(q, terms, strict=True))
+    require(sp.simplify(first - z * sum(g)) == 0, "the mean of one draw must be z sum g = z")
+    claim = z**2 / m * (S * sum(share**2 / v for share, v in zip(g, s, strict=True)) - 1)
+    require(sp.simplify((second - z**2) / m - claim) == 0, "the variance identity")
+    cap = sp.symbols("C", positive=True)  # at g_j = C s_j wherever g_j > 0: S C - 1
+    attained = claim.subs({v: share / cap for v, share in zip(s, g, strict=True)})
+    require(sp.simplify(attained.subs(g[3], 1 - sum(g[:3])) - z**2 / m * (S * cap - 1)) == 0, "(S C - 1) z²/m")
+    return "mean z; Var = (z²/m)(S sum g²/s - 1), which is (S C - 1) z²/m where g = C s on the support of g"
+
+
+def exact() -> str:
+    rng = np.random.default_rng(50)
+    cases, worst = 0, 0.0
+    for _ in range(25):
+        edges = int(rng.integers(2, 5))
+        w = [int(v) for v in rng.integers(1, 9, size=edges) * rng.choice([-1, 1])]
+        s = [Fraction(int(v), 7) for v in rng.integers(1, 8, size=edges)]
+        a = [int(v) for v in rng.integers(0, 4, size=edges)]
+        a[0] += 1
+        for m in range(1, edges):
+            means, mean, variance = exact_moments(w, s, m, a)
+            parts = [x * y for x, y in zip(w, a, strict=True)]
+            z, S = sum(parts), sum(s, Fraction(0))
+            want = Fraction(z * z, m) * (S * sum(Fraction(x, z) ** 2 / v for x, v in zip(parts, s, strict=True)) - 1)
+            require(np.allclose(means, w, rtol=1e-12, atol=0), f"E w_hat is {means}, w is {w}")
+            require(abs(mean - z) < 1e-11 * abs(z), f"E z_hat is {mean}, z is {z}")
+            gap = abs(variance - float(want)) / max(1.0, float(want))
+            require(gap < 1e-11, f"Var is {variance}, the identity says {float(want)}")
+            cases, worst = cases + 1, max(worst, gap)
+    means, *_ = exact_moments([2, 5, 7], [Fraction(1), Fraction(1, 2), Fraction(0)], 9, [1, 1, 1])
+    require(np.allclose(means[:2], [2, 5]) and means[2] == 0, "m > |W| with one s_j = 0: unbiased where s_j > 0")
+    return f"every count vector through draw_layer, {cases} rows: E w_hat = w, Var to {worst:.0e}; {planned()}"
+
+
+def planned() -> str:
+    """Check on a small net that no shipped plan samples a row with m >= |W|."""
+    rng = np.random.default_rng(51)
+    shapes = ((30, 40), (20, 30), (5, 20))
+    net = Network(layers=tuple(Layer(weight=rng.normal(size=d), bias=np.zeros(d[0]), relu=d[0] > 5) for d in shapes))
+    x, sampled = rng.random((60, 40)), 0
+    for way in (CoreNet(), CoreNetRelative(), CoreNetAdditive(eps=4.0), CoreNetBudget(nnz=600)):
+        for layer in way.plan(net, x):
+            require(np.all(layer.exact | (layer.size < layer.groups.edges)), f"{way.name} samples a row with m >= |W|")
+            sampled += int(np.count_nonzero(~layer.exact))
+    require(sampled > 0, "some row must be sampled")
+    return f"m < |W| in all {sampled} rows that the shipped plans sample"
+
+
+def monte_carlo() -> str:
+    rows, m = 40_000, 4
+    w, s = np.array([3.0, -1.0, 2.0, 0.5, -4.0, 6.0, 1.0]), np.array([0.3, 0.9, 0.05, 0.6, 0.2, 1.0, 0.4])
+    weight, positive = np.tile(w, (rows, 1)), w > 0
+    values = np.tile(np.concatenate([s[positive], s[~positive]]), rows)
+    drawn = method.draw_layer(weight, plan(weight, values, m), np.random.default_rng(52))
+    lowest = 1.0
+    for j in np.flatnonzero(positive):  # the negative group has 2 edges and m = 4: kept as it was when both are drawn
+        q = float(s[j] / s[positive].sum())
+        count = round(float(drawn[:, j].sum() / w[j]) * m * q)
+        lowest = min(lowest, binomtest(count, m * rows, q).pvalue)
+    require(lowest > 1e-6 / 5, f"a mean weight is off: p-value {lowest}")
+    a = np.where(positive, 1.0, 0.0)
+    z, parts = float(w @ a), (w * a)[positive]
+    want = (s[positive].sum() * float(((parts / z) ** 2 / s[positive]).sum()) - 1) * z * z / m
+    got = float(np.var(drawn @ a))
+    require(abs(got / want - 1) < 0.05, f"Var is {got}, the identity says {want}")
+    return f"{rows} shipped draws of 5 edges: least p-value {lowest:.2g}; variance {got:.3f} against {want:.3f}"
+
+
+def teeth() -> str:
+    w, s, m = [2, 5, 7], [Fraction(1), Fraction(1, 2), Fraction(1, 4)], 2
+    uniform = plan(np.array([w], float), np.array([1.0, 1.0, 1.0]), m)  # weighs by 1/|W|, draws by s
+    mean = np.zeros(3)
+    for counts, p in outcomes(m, [v / sum(s, Fraction(0)) for v in s]):
+        with mock.patch.object(method, "draw_counts", return_value=np.array(counts)):
+            mean += float(p) * method.draw_layer(np.array([w], float), uniform, np.random.default_rng(0))[0]
+    require(np.abs(mean / w - 1).max() > 0.1, "weights by the wrong q were not caught")
+    means, *_ = exact_moments([1, 1], [Fraction(1, 4), Fraction(3, 4)], 2, [1, 1])
+    require(abs(means[0] - 5 / 8) < 1e-12, f"m = |W| must be biased, to 5/8 of the weight, got {means[0]}")
+    return f"refuted: weights by the wrong q (means {np.round(mean / w, 2)} of w); m = |W| (mean {means[0]:.3f} of w)"

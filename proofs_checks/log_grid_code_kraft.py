@@ -1,0 +1,136 @@
+"""Kraft's inequality for the log-grid code: no set of nets shares more than one unit of probability."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import sympy as sp
+from scipy.stats import binom
+
+from boundlab.codes.log_grid import VARIANTS, CodeLength, LogGridCode
+from boundlab.network import Layer, Network
+from proofs_checks import Theorem, require
+
+THEOREM = Theorem(
+    name="Kraft inequality of the log-grid code",
+    source="ours; the parts are Elias' gamma code (1975) and the Krichevsky-Trofimov mixture (1981)",
+    given=("layer sizes, activations and steps known to the decoder",),
+    claim=r"\sum_h 2^{-B(h)} \le 1 \text{ over all nets on the grid}",
+    status="holds",
+)
+
+
+def symbolic() -> str:
+    j, c, t, M = sp.symbols("j c t M", positive=True)
+    require(sp.summation(2**j * sp.Rational(1, 2) ** (2 * j + 1), (j, 0, sp.oo)) == 1, "Elias gamma")
+    counts = sp.symbols("c1:5", nonnegative=True)
+    step = sp.Add(*[(ck + sp.Rational(1, 2)) / (sp.Add(*counts) + sp.Integer(len(counts)) / 2) for ck in counts])
+    require(sp.simplify(step) == 1, "the mixture's next-symbol probabilities")
+    ratio = sp.gamma(c + sp.Rational(3, 2)) / sp.gamma(c + sp.Rational(1, 2))
+    total = sp.gamma(t + M / 2) / sp.gamma(t + 1 + M / 2)
+    require(sp.simplify(sp.expand_func(ratio) - c - sp.Rational(1, 2)) == 0, "the mixture telescopes in the counts")
+    require(sp.simplify(sp.gammasimp(total) * (t + M / 2)) == 1, "the mixture telescopes in the length")
+    return "sum of 2^-gamma(m) is 1; the Dirichlet(1/2) mixture is a product of next-symbol probabilities of sum 1"
+
+
+def gamma_probability(m: int) -> Fraction:
+    return Fraction(1, 2 ** (2 * (m.bit_length() - 1) + 1))
+
+
+def probability(levels: np.ndarray, out: int, d: int) -> Fraction:
+    """Mean of the variants' probabilities of one layer, written down anew: `levels` holds None for 0, else sign, k."""
+    entries = levels[: out * d].reshape(out, d)
+    used = np.array([[e is not None for e in row] for row in entries])
+    bias = [e is not None for e in levels[out * d :]]
+
+    def subset(n: int, k: int) -> Fraction:
+        return Fraction(1, (n + 1) * math.comb(n, k))
+
+    rows, columns = int(used.any(axis=1).sum()), int(used.any(axis=0).sum())
+    supports = {
+        "whole": subset(out * d, int(used.sum())),
+        "alive": subset(out, rows) * subset(d, columns) * subset(rows * columns, int(used.sum())),
+        "rows": math.prod((subset(d, int(k)) for k in used.sum(axis=1)), start=Fraction(1)),
+        "columns": math.prod((subset(out, int(k)) for k in used.sum(axis=0)), start=Fraction(1)),
+    }
+    exponents = [e[1] for e in levels if e is not None]
+    values = {"uniform": Fraction(1), "adaptive": Fraction(1)}
+    if exponents:
+        low, width = min(exponents), max(exponents) - min(exponents) + 1
+        common = gamma_probability(2 * low if low > 0 else 1 - 2 * low) * gamma_probability(width)
+        common *= Fraction(1, 2 ** len(exponents))
+        adaptive, seen = Fraction(1), Counter[int]()
+        for t, k in enumerate(exponents):
+            adaptive *= (seen[k] + Fraction(1, 2)) / (t + Fraction(width, 2))
+            seen[k] += 1
+        values = {"uniform": common * Fraction(1, width ** len(exponents)), "adaptive": common * adaptive}
+    each = [supports[s] * values[v] for s, v in VARIANTS]
+    return subset(out, sum(bias)) * sum(each, Fraction(0)) / len(VARIANTS)
+
+
+def nets(out: int, d: int, steps: int, reach: int) -> Iterator[tuple[np.ndarray, CodeLength]]:
+    """Every one-layer net with exponents -reach..reach, and its length under the shipped code."""
+    code = LogGridCode(steps)
+    alphabet = [None, *itertools.product((1, -1), range(-reach, reach + 1))]
+    value = {e: 0.0 if e is None else e[0] * 2.0 ** (e[1] / steps) for e in alphabet}
+    for choice in itertools.product(alphabet, repeat=out * (d + 1)):
+        levels = np.empty(len(choice), dtype=object)
+        levels[:] = choice
+        w = np.array([value[e] for e in choice])
+        layer = Layer(weight=w[: out * d].reshape(out, d), bias=w[out * d :], relu=False)
+        yield levels, code.length(code.round(Network(layers=(layer,))))
+
+
+SHAPES = ((1, 1, 1, 3), (1, 2, 2, 1), (2, 1, 1, 0))  # out, in, steps, reach
+
+
+def exact() -> str:
+    lines = []
+    for out, d, steps, reach in SHAPES:
+        shipped, prior, count = Fraction(0), Fraction(0), 0
+        for levels, length in nets(out, d, steps, reach):
+            mass, p = Fraction(2.0**-length.total_bits), probability(levels, out, d)
+            require(mass <= p, f"{length.total_bits} bits claim more than the probability {float(p)}")
+            shipped, prior, count = shipped + mass, prior + p, count + 1
+        require(shipped <= prior <= 1, f"Kraft sum {float(shipped)}, prior {float(prior)}")
+        lines.append(f"{count} nets of {out}x{d}: {float(shipped):.3f} <= {float(prior):.3f} <= 1")
+    return "; ".join(lines)
+
+
+def saved(seed: int, trials: int, *, share: float = 1.0) -> int:
+    """How often a net drawn from a known source is coded 3 bits shorter than the source's own -log2 probability."""
+    rng, code, count = np.random.default_rng([1981, seed]), LogGridCode(2), 0
+    for _ in range(trials):
+        symbol = rng.integers(0, 4, size=12)  # 0, 1, -1, 2: two bits each
+        w = np.array([0.0, 1.0, -1.0, 2.0])[symbol]
+        length = code.length(Network(layers=(Layer(weight=w[:9].reshape(3, 3), bias=w[9:], relu=True),)))
+        count += share * length.total_bits <= 2.0 * len(symbol) - 3.0
+    return count
+
+
+def monte_carlo() -> str:
+    count = saved(0, 2_000)
+    require(binom.sf(count - 1, 2_000, 0.125) >= 1e-6, f"{count} of 2000 nets coded 3 bits below their source")
+    return f"{count} of 2000 nets are coded 3 bits shorter than their source codes them; Kraft allows a share of 1/8"
+
+
+def teeth() -> str:
+    sabotaged = {
+        "half the bits": lambda length: 0.5 * length.total_bits,
+        "support not paid": lambda length: length.value_bits,
+        "header not paid": lambda length: length.support_bits + length.value_bits,
+    }
+    lengths = [[length for _, length in nets(*shape)] for shape in ((1, 1, 1, 12), (2, 1, 1, 0))]
+    caught = []
+    for name, bits in sabotaged.items():
+        total = max(sum(2.0 ** -bits(length) for length in world) for world in lengths)
+        require(total > 1.0, f"{name}: the Kraft sum {total} was not caught")
+        caught.append(f"{name} (Kraft sum {total:.2f})")
+    count = saved(1, 500, share=0.5)
+    require(binom.sf(count - 1, 500, 0.125) < 1e-6, f"half the bits: {count} of 500 were not caught")
+    return f"refuted: {', '.join(caught)}"
