@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 bench: install
-	$(BIN)/pytest tests/benchmarks -q -s
+	$(BIN)/python -m tests.benchmarks
 
 evidence: install
 	$(BIN)/pytest proofs_checks tests -q -m evidence

@@ -6,9 +6,12 @@ Every message states the rule first and then the fact: ``eps must be in (0, 1), 
 from __future__ import annotations
 
 import math
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 import numpy as np
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class BoundlabError(Exception):
@@ -45,6 +48,14 @@ def positive(name: str, value: float) -> float:
     if not (number > 0.0 and math.isfinite(number)):
         raise InvalidParameter(f"{name} must be finite and positive, got {name}={value!r}.")
     return number
+
+
+def choice(name: str, value: Any, kind: type[Choice]) -> Choice:
+    """Return `value` as a member of the StrEnum `kind`, or raise InvalidParameter."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise InvalidParameter(f"{name} must be one of {', '.join(kind)}, got {value!r}.") from None
 
 
 def positive_int(name: str, value: int) -> int:
@@ -84,6 +95,12 @@ def labels(name: str, value: Any, *, points: int, classes: int) -> np.ndarray:
     if low == high:
         raise InvalidParameter(f"{name} must hold at least two classes, got only class {low}.")
     return array
+
+
+def one_line(error: BaseException) -> str:
+    """Return the class and the text of an exception as one line of at most 200 characters, without a last stop."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return (text if len(text) <= 200 else text[:197] + "...").rstrip(".: ")
 
 
 def _number(name: str, value: float) -> float:

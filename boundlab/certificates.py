@@ -153,12 +153,14 @@ _FORMS = {
 
 
 def _bad_shares(compression: Compression, x: np.ndarray) -> np.ndarray:
-    """Which points have an activation share above K s_j in a sampled group; (points,) bool."""
+    """Which points have a share above K s_j in a sampled group, or a sign that was not planned; (points,) bool."""
     bad = np.zeros(len(x), bool)
     for plan, layer, a in zip(
         compression.plans, compression.original.layers, compression.original.inputs(x), strict=True
     ):
         if not plan.exact.all():
+            if plan.parts == 1:
+                bad |= (a < 0).any(axis=1)
             for part in parts(a):
                 bad |= exceeds(layer, part, plan.sensitivities, plan.K, plan.exact)
     return bad
@@ -168,7 +170,7 @@ def _spend(compression: Compression, bad: np.ndarray) -> tuple[dict[str, float],
     """Share delta out: half of it for the coins, the Clopper-Pearson limit of the bad points on top."""
     count, points = int(bad.sum()), len(bad)
     premise = Premise(
-        text="a fresh point has no share above K s_j (and no condition number above its bound) in a sampled group",
+        text="a fresh point has no share above K s_j, no Delta above its bound and no sign that was not planned",
         status=Status.CHECKED,
         evidence=f"{count} of {points} hold-out points break it",
         numbers={"bad": float(count), "points": float(points)},

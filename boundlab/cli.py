@@ -221,7 +221,7 @@ def _finish(result: Audit, out: str) -> int:
     page, data = folder / "index.html", folder / "audit.json"
     html = result.to_html()
     result.to_json(data)
-    from boundlab.findings import write_atomically
+    from boundlab.files import write_atomically
 
     write_atomically(page, html)
     console = _console()
@@ -273,7 +273,8 @@ def _whole(value: float) -> int | float:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
 
 
 @contextmanager

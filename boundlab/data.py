@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, matrix, positive_int
-from boundlab.nets.chain import one_line
-from boundlab.nets.load import arrays_of_npz, call_named, readable_file
+from boundlab._errors import InvalidParameter, matrix, one_line, positive_int
+from boundlab.files import arrays_of_npz, call_named, readable_file
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,11 +7,11 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boundlab.files import write_atomically
 from boundlab.records import Bound, Certificate, Compression, Premise, Record, Row, Verdict
 
 if TYPE_CHECKING:
@@ -156,18 +156,6 @@ class Audit(Record):
 
     def _repr_html_(self) -> str:
         return self.to_html()
-
-
-def write_atomically(path: str | os.PathLike[str], text: str) -> None:
-    """Write text so that a reader sees the old file or the new one, never a half of it."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

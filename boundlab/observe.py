@@ -111,6 +111,7 @@ def _free_plan(index: int, own: Sensitivities, c: float) -> SamplePlan:
         exact=np.zeros(rows, bool),
         eps=np.full(rows, np.nan),
         K=1.0,
+        parts=1,
         condition=float("nan"),
         theorem="",
     )

@@ -123,6 +123,7 @@ class SamplePlan(Record):
     exact: np.ndarray  # (R,) bool
     eps: np.ndarray  # (R,) float64
     K: float  # how far a fresh point's share may exceed s_j
+    parts: int  # 1: the coins are paid for non-negative inputs of this layer; 2: for signed ones, a^+ and a^-
     condition: float  # the bound on Delta^l that the schedule used; nan where the theorem needs none
     theorem: str
 

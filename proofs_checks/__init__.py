@@ -1,7 +1,7 @@
 """The theorem ledger: one theorem per file, each with four checks that run.
 
-A theorem file holds ``THEOREM`` and four functions ``symbolic``, ``exact``, ``monte_carlo`` and ``teeth``. A check returns
-one line of evidence or raises AssertionError; one that cannot exist is ``not_applicable("reason")``.
+A theorem file holds ``THEOREM`` and four functions ``symbolic``, ``exact``, ``monte_carlo`` and ``teeth``. A check
+returns one line of evidence or raises AssertionError; one that cannot exist is ``not_applicable("reason")``.
 The checks call the functions that boundlab ships: retyping a formula would test nothing.
 """
 

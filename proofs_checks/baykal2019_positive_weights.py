@@ -58,6 +58,7 @@ def plan(size: int, groups: int = 1) -> tuple[np.ndarray, SamplePlan]:
         exact=np.zeros(groups, bool),
         eps=np.ones(groups),
         K=1.0,
+        parts=1,
         condition=math.nan,
         theorem="baykal2019_positive_weights",
     )

@@ -81,7 +81,7 @@ def bounds(p: Fraction, m: int, eps: Fraction, factor: float = 1.0) -> tuple[flo
     return math.exp(-factor * m * up), math.exp(-factor * m * down)
 
 
-def broken(factor: float, count: int = 60) -> tuple[int, int, int]:
+def broken(factor: float, count: int = 40) -> tuple[int, int, int]:
     """(tails, tails above `factor` times the rate, upper tails above the binomial's) over tiny rows, exactly."""
     cases = above = beyond_binomial = 0
     for S, C, law in instances(count, 20):
@@ -125,7 +125,7 @@ def exact() -> str:
     require(pair == (Fraction(1, 2), Fraction(1, 4)), f"the tails at m=1, SC=4, eps=1 must be 1/2 > 1/4, got {pair}")
     require(bounds(Fraction(1, 4), 1, Fraction(1))[0] >= 0.5, "kl must cover the 1/2 that the binomial misses")
     plans = 0
-    for S, C, law in instances(25, 21, width=3):
+    for S, C, law in instances(15, 21, width=3):
         K, total = max(1.0, float(C) * (1 + 1e-15)), np.array([float(S)])
         for eps, delta in itertools.product((0.75, 1.0, 2.0), (0.3, 0.6)):
             m = int(sample_size(total, eps, delta, K=K, rule=Rule.KL)[0])

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"_errors", "_theory"},
-    {"network"},
+    {"files", "network"},
     {"records"},
     {"concentration", "data"},
     {"coresets", "codes", "nets"},

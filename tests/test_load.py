@@ -92,6 +92,13 @@ def _no_grad(s: Any, x: torch.Tensor) -> torch.Tensor:
         return s.b(functional.relu(s.a(x)))
 
 
+def _aliased(s: Any, x: torch.Tensor) -> torch.Tensor:
+    hidden = s.a(x)
+    view = hidden.view(-1, 8)
+    hidden.relu_()
+    return s.b(view)
+
+
 REFUSED: dict[str, tuple[Callable[[Any, torch.Tensor], Any], str]] = {
     "residual": (lambda s, x: s.a(x) + functional.relu(s.a(x)), "aten.add"),
     "sigmoid": (lambda s, x: s.b(torch.sigmoid(s.a(x))), "aten.sigmoid"),
@@ -103,7 +110,10 @@ REFUSED: dict[str, tuple[Callable[[Any, torch.Tensor], Any], str]] = {
     "relu_first": (lambda s, x: s.b(functional.relu(s.a(functional.relu(x)))), "before the first linear"),
     "mean": (lambda s, x: s.b(s.a(x)).mean(1), "aten.mean"),
     "mixed_batch": (lambda s, x: s.b(s.a(x.t().reshape(-1, 12))), "mixes the points"),
-    "two_outputs": (lambda s, x: (s.a(x), s.a(x)), "2 outputs"),
+    "two_outputs": (lambda s, x: (s.a(x), s.a(x)), "returns a tuple"),
+    "named_output": (lambda s, x: {"logits": s.a(x)}, "returns a dict"),
+    "noise": (lambda s, x: s.a(x) + torch.randn(1, 8, dtype=x.dtype), "other outputs"),
+    "aliased": (lambda s, x: _aliased(s, x), "other outputs"),
     "constant": (lambda s, x: s.b(s.a(torch.zeros(1, 12, dtype=x.dtype))), "does not depend"),
     "whole": (lambda s, x: s.b(s.a(x.long().to(x.dtype))), "aten"),
 }
@@ -163,12 +173,18 @@ def test_what_is_not_an_mlp_is_refused_by_name(name: str) -> None:
         (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), "layer_norm"),
         (nn.Sequential(nn.Flatten()), "features must be given"),
         (nn.ModuleList([nn.Linear(4, 4)]), "must run"),
+        (nn.Sequential(nn.LazyLinear(3)), "features must be given"),
+        (nn.LSTM(4, 3), "returns a tuple"),
+        (Written(lambda s, x: s.a(x) if x.sum() > 0 else -s.a(x)), "data-dependent"),
     ],
 )
-def test_modules_with_other_layers_are_refused_in_one_line(module: nn.Module, word: str) -> None:
+def test_modules_with_other_layers_are_refused_in_one_line(
+    module: nn.Module, word: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises((UnsupportedLayer, InvalidParameter), match=word) as caught:
         as_network(module)
     assert one_line(caught.value)
+    assert capfd.readouterr() == ("", "")  # torch's own log stays quiet
 
 
 def test_a_module_that_wants_images_is_given_images() -> None:

@@ -81,7 +81,8 @@ class CoreNetCorollary(GeneralizationBound):
     delta : float
         In (0, 1).
     margins : tuple of float
-        gamma > 0 in units of the outputs, fixed before the data, none twice.
+        gamma > 0 in units of the outputs, fixed before the data, none twice. Margins of 2 B or more, at which eps
+        would reach 1, are passed over; where all are, the margin loss is 1 and the bound trivially true.
     name : str
         What a table calls it.
 
@@ -122,7 +123,8 @@ class CoreNetCorollary(GeneralizationBound):
         K = max(p.K for p in plans)
         groups = sum(len(p.groups) for p in plans)
         candidates = []
-        for gamma in self.margins:
+        # at gamma >= 2 B eps reaches 1, which the theorem does not cover, and the margin loss is 1
+        for gamma in [g for g in self.margins if g < 2.0 * B] or self.margins:
             log_q = log_size(
                 [p.condition for p in plans],
                 [float(p.sensitivities.total.sum()) for p in plans],

@@ -17,7 +17,7 @@ from boundlab.records import Bound, Compression, Premise, Status
 _UP = 1.0 + 1e-14  # nats of complexity are rounded up past the error of a logarithm and three sums
 
 
-@implements("langford2005_occam_binomial", "log_grid_code_kraft", "chernoff_kl_inverse")
+@implements("langford2005_occam_binomial", "boundlab_log_grid_code_kraft", "chernoff_kl_inverse")
 @dataclass(frozen=True, kw_only=True)
 class Occam(GeneralizationBound):
     """Risk of the compressed net, rounded to a grid, from its errors on the training set and its length in bits.
@@ -116,7 +116,7 @@ class Occam(GeneralizationBound):
                 text="the code is fixed before the data, and its lengths satisfy Kraft's inequality",
                 status=Status.CHECKED,
                 evidence="by construction: it has no parameter but the grid, whose choice is paid "
-                f"with {math.log2(len(self.steps)):g} bits; log_grid_code_kraft enumerates it",
+                f"with {math.log2(len(self.steps)):g} bits; boundlab_log_grid_code_kraft enumerates it",
             ),
             Premise(
                 text="layer sizes, activations and the list of grids are fixed before the data",

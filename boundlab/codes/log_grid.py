@@ -48,7 +48,7 @@ class CodeLength(Record):
         ]
 
 
-@implements("log_grid_code_kraft")
+@implements("boundlab_log_grid_code_kraft")
 @dataclass(frozen=True)
 class LogGridCode:
     r"""Every weight and bias is 0 or +-2^(k/steps) with whole k.
@@ -81,7 +81,8 @@ class LogGridCode:
     -----
     A level is built from IEEE square roots, products and powers of 2, so encoder and decoder agree to the last bit.
     The adaptive mixture is Krichevsky and Trofimov's, the whole code a sharpened form of what Zhou et al. (2019)
-    and Lotfi et al. (2022) pay, as we understand the papers; Kraft's inequality is checked in ``log_grid_code_kraft``.
+    and Lotfi et al. (2022) pay, as we understand the papers. Kraft's inequality is checked in
+    ``boundlab_log_grid_code_kraft``.
     """
 
     steps: int

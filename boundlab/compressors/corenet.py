@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, positive, positive_int, probability
+from boundlab._errors import InvalidParameter, choice, positive, positive_int, probability
 from boundlab._theory import implements
 from boundlab.compressors.constants import constants
 from boundlab.compressors.method import Compressor
@@ -53,11 +53,12 @@ class CoreNet(Compressor):
             _plan(
                 k,
                 s,
-                e,
-                c,
-                sample_size(s.total, e, row_delta, K=published.K, rule=Rule.PUBLISHED),
-                published.K,
-                "baykal2019_network_compression",
+                eps=e,
+                size=sample_size(s.total, e, row_delta, K=published.K, rule=Rule.PUBLISHED),
+                K=published.K,
+                parts=1,
+                condition=c,
+                theorem="baykal2019_network_compression",
             )
             for k, (s, e, c) in enumerate(zip(own, errors, condition, strict=True))
         )
@@ -89,18 +90,20 @@ class CoreNetRelative(Compressor):
         ]
         condition = condition_quantiles(network, points, self.delta)
         errors = layer_errors(self.eps, condition, _cost(own), self.schedule)
-        events = sum(len(s.groups) * len(parts(a)) for s, a in zip(own, read, strict=True))
+        signs = [len(parts(a)) for a in read]
+        events = sum(len(s.groups) * n for s, n in zip(own, signs, strict=True))
         return tuple(
             _plan(
                 k,
                 s,
-                e,
-                c,
-                sample_size(s.total, e, self.delta / 2 / events, K=self.K, rule=self.rule),
-                self.K,
-                "boundlab_theorem_a",
+                eps=e,
+                size=sample_size(s.total, e, self.delta / 2 / events, K=self.K, rule=self.rule),
+                K=self.K,
+                parts=n,
+                condition=c,
+                theorem="boundlab_theorem_a",
             )
-            for k, (s, e, c) in enumerate(zip(own, errors, np.maximum(condition, 1.0), strict=True))
+            for k, (s, n, e, c) in enumerate(zip(own, signs, errors, np.maximum(condition, 1.0), strict=True))
         )
 
 
@@ -128,20 +131,21 @@ class CoreNetAdditive(Compressor):
         for layer, a in zip(network.layers, network.inputs(points), strict=True):
             _, error = envelope(network, points, [p.groups for p in plans], [p.eps for p in plans])
             s = sensitivities(layer, [*parts(a), error], theorem="boundlab_theorem_b")
-            upper, lower = _events(a, error)
-            size = sample_size(s.total, self.eps, row_delta, K=self.K, rule=self.rule, upper=upper, lower=lower)
-            plans.append(_plan(len(plans), s, self.eps, np.nan, size, self.K, "boundlab_theorem_b"))
+            n, passes = len(parts(a)), any((p.draws > 0).any() for p in plans)
+            size = sample_size(s.total, self.eps, row_delta, K=self.K, rule=self.rule, upper=n + passes, lower=n)
+            plans.append(_plan(len(plans), s, eps=self.eps, size=size, K=self.K, parts=n, theorem="boundlab_theorem_b"))
         return tuple(plans)
 
 
 @implements("boundlab_theorem_b")
 @dataclass(frozen=True, kw_only=True)
 class CoreNetBudget(Compressor):
-    """Draws in proportion to S, as many as keep `nnz` non-zero weights in the mean; what that certifies is computed.
+    """Draws in proportion to S, at most as many as keep `nnz` weights in the mean; what that certifies is computed.
 
-    m = ⌈c S⌉ with c by bisection on the exact mean sum_j 1 - (1 - q_j)^m; a group with m >= its edges is kept. The
-    non-zeros of one draw are random, and miss `nnz` by what `Compression.missed` tells: drawing until the count is met
-    would break the independence that every certificate rests on. The eps of a group is what its m certifies at delta/2
+    m = ⌈c S⌉ with c by bisection on the exact mean sum_j 1 - (1 - q_j)^m; a group with m >= its edges is kept, so
+    that a net with few groups jumps from about 63 % of a group to all of it. The non-zeros of one draw are random, and
+    miss `nnz` by what `Compression.missed` tells: drawing until the count is met would break the independence that
+    every certificate rests on. The eps of a group is what its m certifies at delta/2
     over all groups (Theorem B); it may exceed 1.
     """
 
@@ -156,25 +160,25 @@ class CoreNetBudget(Compressor):
         positive_int("nnz", self.nnz)
         row_delta = self.delta / 2 / _number_of_groups(network)
         own: list[Sensitivities] = []
-        events = []
+        signs = []
         for layer, a in zip(network.layers, network.inputs(points), strict=True):
             # the envelope at eps = 1 stands in for the final one, which the sizes decide only afterwards
             _, error = envelope(network, points, [s.groups for s in own], [np.ones(len(s.groups)) for s in own])
             own.append(sensitivities(layer, [*parts(a), error], theorem="boundlab_theorem_b"))
-            events.append(_events(a, error))
+            signs.append(len(parts(a)))
         factor = _budget_factor(own, self.nnz)
         sizes = [np.ceil(factor * s.total) for s in own]
         return tuple(
             _plan(
                 k,
                 s,
-                certified_eps(s.total, m, row_delta, K=self.K, upper=upper, lower=lower),
-                np.nan,
-                m,
-                self.K,
-                "boundlab_theorem_b",
+                eps=certified_eps(s.total, m, row_delta, K=self.K, upper=n + (k > 0), lower=n),
+                size=m,
+                K=self.K,
+                parts=n,
+                theorem="boundlab_theorem_b",
             )
-            for k, (s, m, (upper, lower)) in enumerate(zip(own, sizes, events, strict=True))
+            for k, (s, m, n) in enumerate(zip(own, sizes, signs, strict=True))
         )
 
 
@@ -183,7 +187,15 @@ METHODS: tuple[type[Compressor], ...] = (CoreNet, CoreNetRelative, CoreNetAdditi
 
 
 def _plan(
-    index: int, own: Sensitivities, eps: float | np.ndarray, condition: float, size: np.ndarray, K: float, theorem: str
+    index: int,
+    own: Sensitivities,
+    *,
+    eps: float | np.ndarray,
+    size: np.ndarray,
+    K: float,
+    parts: int,
+    theorem: str,
+    condition: float = np.nan,
 ) -> SamplePlan:
     """Close a layer's plan: a group whose m reaches its edges is kept exactly, with error 0."""
     exact = size >= own.groups.edges
@@ -194,14 +206,10 @@ def _plan(
         exact=exact,
         eps=np.where(exact | (own.total <= 0), 0.0, eps),
         K=K,
+        parts=parts,
         condition=float(condition),
         theorem=theorem,
     )
-
-
-def _events(a: np.ndarray, error: np.ndarray) -> tuple[int, int]:
-    """(upper, lower) tails that Theorem B charges to a group: two per part of a, one upper for the error passed on."""
-    return len(parts(a)) + int(error.any()), len(parts(a))
 
 
 def _cost(own: Sequence[Sensitivities]) -> np.ndarray:
@@ -216,7 +224,8 @@ def _budget_factor(own: Sequence[Sensitivities], nnz: int) -> float:
     """The largest c at which the mean number of non-zeros is at most nnz."""
 
     def kept(c: float) -> float:
-        return sum(_plan(0, s, 0.0, np.nan, np.ceil(c * s.total), 1.0, "").expected_distinct.sum() for s in own)
+        plans = (_plan(0, s, eps=0.0, size=np.ceil(c * s.total), K=1.0, parts=1, theorem="") for s in own)
+        return sum(plan.expected_distinct.sum() for plan in plans)
 
     low, high = 1e-9, float(max(s.groups.edges.max(initial=1) for s in own))
     for _ in range(50):
@@ -230,7 +239,7 @@ def _budget_factor(own: Sequence[Sensitivities], nnz: int) -> float:
 
 def _check(delta: float, K: float, rule: Rule) -> None:
     probability("delta", delta)
-    if not K >= 1.0:
-        raise InvalidParameter(f"K must be at least 1, got K={K!r}.")
-    if rule is Rule.BINOMIAL:
+    if not 1.0 <= K < np.inf:
+        raise InvalidParameter(f"K must be finite and at least 1, got K={K!r}.")
+    if choice("rule", rule, Rule) is Rule.BINOMIAL:
         raise InvalidParameter("a plan's rule must certify: published, bernstein or kl, got binomial.")

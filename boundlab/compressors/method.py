@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from boundlab._theory import implements
 from boundlab.coresets.alias import draw_counts
 from boundlab.network import Network
 from boundlab.records import Compression, Coreset, SamplePlan
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Compressor(ABC):
@@ -26,13 +29,13 @@ class Compressor(ABC):
 
 
 def compress(
-    network: Network, method: Compressor, points: np.ndarray, *, rng: int | np.random.Generator
+    network: Network | torch.nn.Module, method: Compressor, points: np.ndarray, *, rng: int | np.random.Generator
 ) -> Compression:
     """Compress a network: plan every layer with `method` on `points`, then draw once.
 
     Parameters
     ----------
-    network : Network
+    network : Network, or a torch module that `as_network` can read
     method : a compressor, such as ``CoreNetBudget(nnz=10_000)``
     points : (points, features) calibration inputs, as the net reads them
     rng : seed or Generator; the same seed gives the same coreset on any machine and number of threads
@@ -42,6 +45,12 @@ def compress(
     InvalidParameter
         if `points` does not fit the net or is not finite.
     """
+    if not isinstance(method, Compressor):
+        raise InvalidParameter(f"method must be a Compressor such as CoreNet(), got {type(method).__name__}.")
+    if not isinstance(network, Network):
+        from boundlab.nets.load import as_network
+
+        network = as_network(network)
     points = _errors.matrix("points", points, columns=network.sizes[0])
     seed, generator = as_generator(rng)
     plans = method.plan(network, points)
@@ -72,19 +81,18 @@ def redraw(compression: Compression, rng: np.random.Generator) -> Network:
 def draw_layer(weight: np.ndarray, plan: SamplePlan, rng: np.random.Generator) -> np.ndarray:
     """Return the sampled weight matrix: w_j c_j / (m q_j) with c ~ Multinomial(m, q) in each sampled group.
 
-    A group kept exactly keeps its weights, and so does one whose draw spares no edge. Unbiased for every edge with
-    s_j > 0. A layer with no sampled group comes back as the same array.
+    A group kept exactly keeps its weights. Unbiased for every edge with s_j > 0. A layer with no sampled group comes
+    back as the same array.
     """
     if plan.exact.all():
         return weight
     groups = plan.groups
     q, m = plan.sensitivities.probabilities, plan.draws
     counts = draw_counts(q, groups.indptr, m, rng)
-    spared = plan.exact | (groups.sums(counts > 0) == groups.edges)
     edges = groups.take(weight)
     scale = np.divide(counts, groups.spread(m) * q, out=np.zeros(len(q)), where=counts > 0)
     sampled = np.zeros_like(weight)
-    sampled[groups.spread(groups.neuron), groups.columns] = np.where(groups.spread(spared), edges, edges * scale)
+    sampled[groups.spread(groups.neuron), groups.columns] = np.where(groups.spread(plan.exact), edges, edges * scale)
     return sampled
 
 

@@ -54,7 +54,8 @@ def upper_limit(failures: int, trials: int, alpha: float) -> float:
     >>> f"{upper_limit(100, 10_000, 0.05):.3%}"
     '1.180%'
     """
-    return tail_inverse(failures, trials, _log_down(probability("alpha", alpha)))
+    k, n = _counts(failures, trials, names=("failures", "trials"))
+    return tail_inverse(k, n, _log_down(probability("alpha", alpha)))
 
 
 @implements("clopper_pearson1934")

@@ -43,7 +43,10 @@ def draw_counts(
     for r in np.flatnonzero(many):
         group = slice(indptr[r], indptr[r + 1])
         q = probabilities[group]
-        counts[group] = np.random.Generator(np.random.Philox(key=keys[r])).multinomial(size[r], q / q.sum())
+        own = np.flatnonzero(q)  # numpy gives what rounding leaves over to the last entry, be it 0
+        counts[group.start + own] = np.random.Generator(np.random.Philox(key=keys[r])).multinomial(
+            size[r], q[own] / q[own].sum()
+        )
     return counts
 
 

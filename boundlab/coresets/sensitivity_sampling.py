@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 from scipy.special import betainc, ndtri
 
-from boundlab._errors import InvalidParameter
+from boundlab._errors import InvalidParameter, choice
 from boundlab._theory import implements
 from boundlab.concentration.multiplicative import bernstein_rate, binomial_failure, lower_rate, upper_rate
 
@@ -63,17 +63,22 @@ def sample_size(
     """
     s = np.asarray(total, np.float64) * K * (1.0 + SLACK)
     eps = np.broadcast_to(np.asarray(eps, np.float64), s.shape)
-    if not (np.all(eps >= 0) and 0 < delta < 1 and K >= 1):
-        raise InvalidParameter(f"eps >= 0, delta in (0, 1) and K >= 1 are needed, got delta={delta!r}, K={K!r}.")
+    if not (np.all(eps >= 0) and 0 < delta < 1 and 1 <= K < np.inf):
+        raise InvalidParameter(
+            f"eps >= 0, delta in (0, 1) and a finite K >= 1 are needed, got delta={delta!r}, K={K!r}."
+        )
+    rule = choice("rule", rule, Rule)
     if rule is Rule.PUBLISHED and np.any(eps > 1.0):
         raise InvalidParameter(f"the published size is proved for eps <= 1, got eps={float(eps.max()):g}.")
     p = np.minimum(1.0, 1.0 / np.where(s > 0, s, 1.0))
     impossible, eps = eps == 0, np.where(eps > 0, eps, 1.0)
     events = np.log((upper + lower) / delta)
     if rule is Rule.PUBLISHED:
-        m = 8.0 * s * events / eps / eps
+        with np.errstate(over="ignore"):
+            m = 8.0 * s * events / eps / eps
     elif rule is Rule.BERNSTEIN:
-        m = events / bernstein_rate(p, eps)
+        with np.errstate(divide="ignore", over="ignore"):
+            m = events / bernstein_rate(p, eps)
     else:
         m = _chernoff_size(upper_rate(p, eps), lower_rate(p, eps), delta, upper, lower)
         if rule is Rule.BINOMIAL:
@@ -112,10 +117,11 @@ def _chernoff_size(up: np.ndarray, down: np.ndarray, delta: float, upper: int, l
         return np.where(np.isinf(up) & np.isinf(down), 0.0, tail)
 
     slowest = np.minimum(up, down)
-    high = np.where(np.isinf(slowest), 1.0, np.log((upper + lower) / delta) / slowest)
-    low = np.where(np.isinf(slowest), 0.0, np.log(1.0 / delta) / slowest)
+    with np.errstate(divide="ignore", over="ignore"):
+        high = np.where(np.isinf(slowest), 1.0, np.log((upper + lower) / delta) / slowest)
+        low = np.where(np.isinf(slowest), 0.0, np.log(1.0 / delta) / slowest)
     for _ in range(60):
-        mid = 0.5 * (low + high)
+        mid = 0.5 * low + 0.5 * high
         good = fails(mid) <= delta
         low, high = np.where(good, low, mid), np.where(good, mid, high)
     return high

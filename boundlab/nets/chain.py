@@ -12,12 +12,6 @@ from boundlab._errors import UnsupportedLayer
 from boundlab.network import Layer, Network
 
 
-def one_line(error: BaseException) -> str:
-    """Return the class and the text of an exception as one line of at most 200 characters, without a last stop."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return (text if len(text) <= 200 else text[:197] + "...").rstrip(".: ")
-
-
 def unsupported(fact: str) -> UnsupportedLayer:
     """Return the refusal of a graph, its rule first."""
     return UnsupportedLayer(f"fully connected ReLU networks are supported; got {fact}.")

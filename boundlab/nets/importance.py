@@ -59,8 +59,9 @@ def exceeds(layer: Layer, a: np.ndarray, bound: Sensitivities, K: float, exact: 
 
 
 def _inverse(z: np.ndarray) -> np.ndarray:
-    """1/z with 1/0 := 0, as (out, points)."""
-    return np.divide(1.0, z, out=np.zeros_like(z), where=z > 0).T.copy()
+    """1/z with 1/0 := 0, as (out, points); inf for the smallest z, whose shares then count as 1."""
+    with np.errstate(over="ignore"):
+        return np.divide(1.0, z, out=np.zeros_like(z), where=z > 0).T.copy()
 
 
 @njit(cache=True, parallel=True)

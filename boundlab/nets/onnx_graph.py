@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, UnsupportedLayer
-from boundlab.nets.chain import Chain, one_line, product, require_equal, unsupported, walked
+from boundlab._errors import InvalidParameter, UnsupportedLayer, one_line
+from boundlab.nets.chain import Chain, product, require_equal, unsupported, walked
 from boundlab.network import Network
 
 

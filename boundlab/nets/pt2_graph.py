@@ -8,8 +8,8 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from boundlab._errors import InvalidParameter, UnsupportedLayer
-from boundlab.nets.chain import one_line, unsupported
+from boundlab._errors import InvalidParameter, UnsupportedLayer, one_line
+from boundlab.nets.chain import unsupported
 from boundlab.nets.torch_graph import Graph, Op, Ref
 
 if TYPE_CHECKING:

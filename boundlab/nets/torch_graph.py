@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import io
+import logging
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from boundlab._errors import BoundlabError, InvalidParameter, UnsupportedLayer
-from boundlab.nets.chain import Chain, one_line, product, require_equal, unsupported, walked
+from boundlab._errors import BoundlabError, InvalidParameter, UnsupportedLayer, one_line, positive_int
+from boundlab.nets.chain import Chain, product, require_equal, unsupported, walked
 from boundlab.network import Network
 
 if TYPE_CHECKING:
@@ -108,6 +111,20 @@ def network_of_graph(graph: Graph) -> Network:
     raise unsupported(f"a graph that cannot be evaluated: {one_line(failure)}")
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what torch prints, logs and warns of: what matters becomes one exception."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+@_quiet()
 def network_of_module(module: Any, *, features: int | None) -> Network:
     """Return the Network of a torch.nn.Module, checked against the module itself on 8 random inputs.
 
@@ -123,6 +140,8 @@ def network_of_module(module: Any, *, features: int | None) -> Network:
     """
     import torch
 
+    if features is not None:
+        features = positive_int("features", features)
     module = _copied(getattr(module, "_orig_mod", module))  # _orig_mod: what torch.compile wraps
     shapes = _shapes(module, features)
     failures: list[Exception] = []
@@ -144,13 +163,15 @@ def network_of_module(module: Any, *, features: int | None) -> Network:
                 failures.append(error)
             else:
                 return net
-    known = (torch.nn.Linear, torch.nn.ReLU, torch.nn.Flatten, torch.nn.Dropout, torch.nn.Identity)
+    known = tuple(
+        getattr(torch.nn, name) for name in ("Linear", "ReLU", "Flatten", "Dropout", "Identity", "BatchNorm1d")
+    )
     leaves = [m for m in module.modules() if not list(m.children()) and not isinstance(m, known)]
     foreign = sorted({type(m).__name__ for m in leaves if type(m).__module__.startswith("torch.nn")})
     if foreign:
         raise unsupported(f"{', '.join(foreign)} in the module")
     raise InvalidParameter(
-        f"a module must run under torch.export on an input of shape {shapes[0]}, got {one_line(failures[0])}."
+        f"a module must run, and run under torch.export, on an input of shape {shapes[0]}, got {one_line(failures[0])}."
     )
 
 
@@ -324,7 +345,7 @@ def _shapes(module: Any, features: int | None) -> list[tuple[int, ...]]:
     import torch
 
     if features is None:
-        found = [m.in_features for m in module.modules() if isinstance(m, torch.nn.Linear)]
+        found = [m.in_features for m in module.modules() if isinstance(m, torch.nn.Linear) and m.in_features > 0]
         found += [p.shape[1] for p in module.parameters() if p.ndim == 2]
         if not found:
             raise InvalidParameter("features must be given for a module without a torch.nn.Linear, got None.")
@@ -338,12 +359,14 @@ def _shapes(module: Any, features: int | None) -> list[tuple[int, ...]]:
 
 
 def _exported(module: Any, example: torch.Tensor) -> Graph:
-    """Return the ATen graph of a module for an example input, or raise whatever torch.export raises."""
+    """Return the ATen graph of a module for an example input, or raise what the module or torch.export raises."""
     import torch
     from torch.fx.node import map_arg
 
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with torch.no_grad():
+        result = module(example)  # first without torch.export, whose own errors are long
+        if not isinstance(result, torch.Tensor):
+            raise unsupported(f"a module that returns a {type(result).__name__} instead of one tensor")
         program = torch.export.export(module, (example,), strict=False)
     signature = program.graph_signature
     tensors: dict[str, Any] = {**program.state_dict, **program.constants}

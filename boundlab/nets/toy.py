@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -76,7 +77,10 @@ def train_mlp(
         weight_decay = positive("weight_decay", weight_decay)
     rng = np.random.default_rng(rng)
     weights = [rng.normal(0.0, np.sqrt(2.0 / n), (m, n)) for n, m in pairwise(sizes)]
-    return _trained(x, y, weights, epochs=epochs, lr=lr, batch=batch, decay=weight_decay, rng=rng, progress=progress)
+    with _one_thread():
+        return _trained(
+            x, y, weights, epochs=epochs, lr=lr, batch=batch, decay=weight_decay, rng=rng, progress=progress
+        )
 
 
 def random_network(
@@ -127,6 +131,19 @@ def _classes(y: Any) -> int:
     if array.size == 0 or not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
         raise InvalidParameter(f"y must hold whole numbers of at least 0, got {array.size} of dtype {array.dtype}.")
     return max(1, int(array.max()) + 1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch on one thread: small matrices gain nothing from more, and the order of sums stays the same."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _trained(

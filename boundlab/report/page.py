@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from boundlab.findings import Audit
+    from boundlab.records import Row
 
 Column = tuple[str, Callable[[Any], str]]
 WORDS = ("vacuous", "violated", "void", "upheld", "undecided", "checked", "assumed", "holds")
@@ -83,7 +84,7 @@ def _sizes(audit: Audit) -> str:
         ("Bernstein", lambda r: number(r["bernstein"])),
         ("kl", lambda r: number(r["kl"])),
         ("binomial", lambda r: number(r["binomial"])),
-        ("observed need", lambda r: number(r.get("observed_need"))),
+        ("observed need", _need),
         ("vacuous share", lambda r: f"{r['vacuous_share']:.0%}"),
     ]
     return (
@@ -94,6 +95,11 @@ def _sizes(audit: Audit) -> str:
         "certificate. The observed need is the smallest m, sampling that layer alone, at which the observed rate of "
         "outputs outside (1 ± ε)f meets δ. Layers are numbered as in the paper: layer 1 is the input.</p>"
     )
+
+
+def _need(row: Row) -> str:
+    need = row.get("observed_need")
+    return number(need) if need is not None and need == need else "not met"  # NaN: the largest m tried did not do
 
 
 def _premises(audit: Audit) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, probability
+from boundlab._errors import InvalidParameter, matrix, positive, probability
 from boundlab._theory import implements
 from boundlab.compressors.method import redraw
 from boundlab.nets.groups import side_sums
@@ -64,6 +64,12 @@ def verify(
         if not callable(data):
             raise InvalidParameter("a Claim is verified by a trial function, got an array.")
         return run(subject, data, **options)
+    if not isinstance(subject, Compression):
+        raise InvalidParameter(f"subject must be a Compression or a Claim, got {type(subject).__name__}.")
+    if not callable(data):
+        data = matrix("data", data, columns=subject.original.sizes[0])
+    if eps is not None:
+        positive("eps", eps)
     delta = probability("delta", subject.compressor.delta if delta is None else delta)
     method = subject.compressor
     parameters = {"method": repr(method), "sizes": list(subject.original.sizes), "eps": eps}

@@ -1,0 +1,114 @@
+"""What crosses the border to disk: files are read without unpickling, and written whole or not at all."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boundlab._errors import BoundlabError, InvalidParameter, one_line
+
+PICKLES = (".pt", ".pth", ".th", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
+"""Suffixes of files that are pickles as a rule: refused unread."""
+
+
+def call_named(source: str) -> Any:
+    """Import ``module:function`` with the current folder importable, call it without arguments, return its result.
+
+    Raises
+    ------
+    InvalidParameter
+        If there is no such function, or it raises: the message names the exception.
+    """
+    module, _, name = source.partition(":")
+    if not module or not name or not re.fullmatch(r"[\w.]+", module + name):
+        raise InvalidParameter(f"a function must be named as module:function, got {source!r}.")
+    with _current_folder_importable():
+        try:
+            found: Any = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+            return found()
+        except BoundlabError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise InvalidParameter(
+                f"{source} must import and run without an exception, got {one_line(error)}."
+            ) from error
+
+
+def readable_file(source: str, noun: str) -> None:
+    """Raise InvalidParameter unless `source` is an existing file that is not a pickle, by its name and its content."""
+    path = Path(source)
+    if path.suffix.lower() in PICKLES:
+        raise InvalidParameter(f"a {noun} must not be a pickle, which can run any code, got {source}.")
+    if not path.is_file():
+        raise InvalidParameter(f"a {noun} must be an existing file or module:function, got {source}.")
+    try:
+        pickled = _is_pickle(path)
+    except OSError as error:
+        raise InvalidParameter(f"a {noun} must be a readable file, got {one_line(error)}.") from None
+    if pickled:
+        raise InvalidParameter(f"a {noun} must not be a pickle, which can run any code, got one inside {source}.")
+
+
+def arrays_of_npz(source: str) -> dict[str, np.ndarray]:
+    """Return all arrays of an .npz file, none of them unpickled, or raise InvalidParameter."""
+    try:
+        with np.load(source, allow_pickle=False) as stored:
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            return {key: stored[key] for key in stored.files}
+    except Exception as error:
+        raise InvalidParameter(f"{source} must be an .npz file of plain arrays, got {one_line(error)}.") from None
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether the content is a pickle (protocol 2 or newer), or a zip file with a pickle in it, as of torch.save."""
+    with path.open("rb") as file:
+        head = file.read(2)
+        file.seek(-1, os.SEEK_END) if head else None
+        last = file.read(1)
+    if len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5 and last == b".":
+        return True
+    if not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith((".pkl", ".pickle")) for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    folder = os.getcwd()
+    added = folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
+        importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        if added and folder in sys.path:
+            sys.path.remove(folder)
+
+
+def write_atomically(path: str | os.PathLike[str], text: str) -> None:
+    """Write text so that a reader sees the old file or the new one, never a half of it."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
