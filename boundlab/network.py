@@ -90,9 +90,9 @@ class Network:
         )
 
     def errors(self, x: np.ndarray, y: np.ndarray) -> int:
-        """How many of the points are classified wrongly; a tie counts as an error (the safe side)."""
+        """How many of the points are classified wrongly; a tie or a NaN counts as an error (the safe side)."""
         f = self(x)
         own = f[np.arange(len(y)), y]
         others = f.copy()
         others[np.arange(len(y)), y] = -np.inf
-        return int(np.count_nonzero(own <= others.max(axis=1)))
+        return int(np.count_nonzero(~(own > others.max(axis=1))))

@@ -132,6 +132,37 @@ def test_a_wide_net_has_a_certificate_that_says_something() -> None:
     assert not audit.verdicts[0][0]
 
 
+NETS = (
+    ("mnist_fc/mnist-net_256x2.onnx", "mnist"),
+    ("eran_mnist_relu/mnist_relu_3_50.onnx", "mnist"),
+    ("acasxu/acasxu_1_1.onnx", "acasxu_1_1"),
+    ("control/cartpole.onnx", "cartpole"),
+)
+
+
+@pytest.mark.parametrize(("file", "data"), NETS)
+def test_a_third_party_net_audits_without_change(file: str, data: str, boundlab_data: Path) -> None:
+    net = bl.load_network(str(boundlab_data / "nets" / file))
+    source = data if data == "mnist" else str(boundlab_data / "nets" / f"index.json#{data}")
+    given = bl.load_data(source)
+    if given.x_train is None:
+        audit = bl.audit(net, inputs=given.sample, rng=0, max_trials=300)
+        assert audit.data["fresh"] is None, "fresh inputs never run out"
+        assert str(audit.premises[0].status) == "checked"
+    else:
+        assert given.y_train is not None
+        assert given.x_test is not None
+        assert given.y_test is not None
+        train = (given.x_train[:3000], given.y_train[:3000])
+        audit = bl.audit(net, train=train, holdout=(given.x_test[:1500], given.y_test[:1500]), rng=0, max_trials=300)
+        assert audit.test_error is not None
+        assert audit.test_error < 0.06
+    assert audit.net["relu_after_last"] == ("eran" in file)
+    states = {v.claim: str(v.state) for trivial, v in audit.verdicts if not trivial}
+    assert not [c for c, state in states.items() if state == "violated" and "e^L" in c], "a promise was broken"
+    json.loads(audit.to_json())
+
+
 def test_without_a_holdout_the_premise_is_violated_and_said_so(net: bl.Network, digits: tuple[Pair, Pair]) -> None:
     audit = bl.audit(net, train=digits[0], rng=0, max_trials=100)
     assert str(audit.premises[0].status) == "violated"

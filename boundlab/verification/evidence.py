@@ -152,7 +152,7 @@ def trials_if_no_failure(delta: float, alpha: float) -> int:
     return enough
 
 
-@implements("confidence_sequence_by_inversion")
+@implements("darling1967_confidence_sequence")
 def interval(
     n: int, k: int, unknown: int = 0, *, alpha_upheld: float = 1e-3, alpha_violated: float = 1e-6
 ) -> tuple[float, float]:
@@ -181,7 +181,7 @@ def interval(
 
     Notes
     -----
-    Source: inversion of one test for each c; ``proofs_checks/confidence_sequence_by_inversion.py`` proves that M-
+    Source: inversion of one test for each c; ``proofs_checks/darling1967_confidence_sequence.py`` proves that M-
     rises and M+ falls in c, so that bisection finds the limits.
 
     Examples
