@@ -18,7 +18,7 @@ from boundlab.network import Network
 from boundlab.observe import error_curve, observed_need
 from boundlab.premises import assumption_1, assumption_2, unseen
 from boundlab.records import Bound, Certificate, Compression, Verdict
-from boundlab.sizes import sample_sizes, schedules
+from boundlab.sizes import group_sizes, sample_sizes, schedules
 from boundlab.verification.joint import verify
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def audit(
     )
     tell(0.08, "computing sample sizes")
     published = CoreNet(eps=eps, delta=delta).plan(network, parts.calibrate)
-    table = sample_sizes(network, published, eps=eps, delta=delta)
+    each = group_sizes(network, published, eps=eps, delta=delta)
+    table = sample_sizes(network, each)
     plan_rows = schedules(network, published, parts.calibrate, eps=eps, delta=delta)
     for k, row in enumerate(table):
         tell(0.12 + 0.2 * k / len(table), f"finding the sample size that layer {k + 2} needs")
@@ -160,6 +161,7 @@ def audit(
         test_error=parts.test_error,
         constants={v: vars(constants(network.sizes, delta, variant=v)) for v in ("published", "repaired", "sharp")},
         sample_sizes=table,
+        group_sizes=each,
         schedules=plan_rows,
         premises=premises,
         compressions=tuple(compressions),
@@ -193,6 +195,9 @@ def _bounds(compressions: Sequence[Compression], parts: Deal, delta: float) -> l
             kinds += [(TestSet(delta=delta), parts.test), (Occam(delta=delta), parts.labelled)]
         if isinstance(small.compressor, CoreNet):
             kinds.append((CoreNetCorollary(delta=delta), parts.labelled))
-        found += [(which, kind(small, *sample)) for kind, sample in kinds if sample is not None]
+        for kind, sample in kinds:
+            if sample is not None:
+                rounded = ", rounded" if isinstance(kind, Occam) else ""  # to the grid of its code: that net is bounded
+                found.append((which + rounded, kind(small, *sample)))
         seen_original = seen_original or same
     return found

@@ -142,7 +142,7 @@ def _additive(compression: Compression, x: np.ndarray) -> Form:
         "decisions_promised": float(np.mean(_decided(f, promised))) if f.shape[1] > 1 else 0.0,
         **_errors_seen(compression, x),
     }
-    return "|f̂(x) - f(x)| <= e^L(x) in every output", budget, (premise,), error
+    return "|f̂(x) - f(x)| ≤ e^L(x) in every output", budget, (premise,), error
 
 
 _FORMS = {

@@ -32,7 +32,8 @@ class Audit(Record):
     risk: str
     test_error: float | None
     constants: Row
-    sample_sizes: list[Row]
+    sample_sizes: list[Row]  # one per layer
+    group_sizes: list[Row]  # one per group
     schedules: list[Row]
     premises: tuple[Premise, ...]
     compressions: tuple[Compression, ...]
@@ -79,6 +80,7 @@ class Audit(Record):
                 "test_error": self.test_error,
                 "constants": self.constants,
                 "sample_sizes": self.sample_sizes,
+                "group_sizes": self.group_sizes,
                 "schedules": self.schedules,
                 "premises": [
                     {**p.rows()[0], "numbers": [{"name": k, "value": v} for k, v in p.numbers.items()]}

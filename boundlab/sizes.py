@@ -14,29 +14,47 @@ from boundlab.network import Network
 from boundlab.records import Row, SamplePlan
 
 
-def sample_sizes(network: Network, plans: Sequence[SamplePlan], *, eps: float, delta: float) -> list[Row]:
-    """Return one row per layer: m by each rule at the published eps_l, S and K, median over the layer's groups.
+def group_sizes(network: Network, plans: Sequence[SamplePlan], *, eps: float, delta: float) -> list[Row]:
+    """Return one row per group: S and m by each rule, at the published eps_l, delta share and K.
 
-    The four columns differ in the inequality alone; `binomial` is what the extremal group needs and no certificate.
-    `vacuous_share` counts the groups where even the kl size is at least the number of edges, so that nothing can be
-    left out. `plans` are the published ones.
+    The four sizes differ in the inequality alone; `binomial` is what the extremal group needs and no certificate. A
+    group is `vacuous` where even the kl size is at least its number of edges, so that nothing can be left out. `plans`
+    are the published ones.
     """
     known = constants(network.sizes, delta)
-    own = [p.sensitivities for p in plans]
     errors = layer_errors(eps, np.array([p.condition for p in plans]), np.ones(len(plans)), Schedule.PUBLISHED)
+    rows: list[Row] = []
+    for plan, error in zip(plans, errors, strict=True):
+        total = plan.sensitivities.total
+        size = {r: sample_size(total, error, delta / (4 * known.eta), K=known.K, rule=r) for r in Rule}
+        for k, row in enumerate(plan.sensitivities.rows()):
+            sizes = {str(rule): float(m[k]) for rule, m in size.items()}
+            rows.append(
+                {"layer": plan.layer, **row, "eps": float(error), **sizes, "vacuous": sizes["kl"] >= row["edges"]}
+            )
+    return rows
+
+
+def sample_sizes(network: Network, groups: Sequence[Row]) -> list[Row]:
+    """Return one row per layer: the medians of `group_sizes`, beside the fan-in, and the share of vacuous groups."""
     rows = []
-    for layer, plan, s, error in zip(network.layers, plans, own, errors, strict=True):
-        size = {rule: sample_size(s.total, error, delta / (4 * known.eta), K=known.K, rule=rule) for rule in Rule}
+    for k, layer in enumerate(network.layers):
+        own = [row for row in groups if row["layer"] == k + 2]
+        median = (
+            {name: float(np.median([row[name] for row in own])) for name in ("edges", "total", "eps", *Rule)}
+            if own
+            else {}
+        )
         rows.append(
             {
-                "layer": plan.layer,
-                "rows": len(s.groups),
+                "layer": k + 2,
+                "rows": len(own),
                 "fan_in": layer.weight.shape[1],
-                "edges_median": float(np.median(s.groups.edges)),
-                "total_median": float(np.median(s.total)),
-                "eps": float(error),
-                **{str(rule): float(np.median(m)) for rule, m in size.items()},
-                "vacuous_share": float(np.mean(size[Rule.KL] >= s.groups.edges)),
+                "edges_median": median.get("edges", 0.0),
+                "total_median": median.get("total", 0.0),
+                "eps": median.get("eps", 0.0),
+                **{str(rule): median.get(rule, 0.0) for rule in Rule},
+                "vacuous_share": float(np.mean([row["vacuous"] for row in own])) if own else 0.0,
             }
         )
     return rows

@@ -103,7 +103,11 @@ def test_openml_images_are_split_in_their_order(monkeypatch: pytest.MonkeyPatch)
     assert array(data.x_test).tolist() == [[0, 0], [0, 0], [1, 1]]
 
 
-@pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"\x00\x00\x08\x03short"), gzip.compress(b"abc")])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not gzip", gzip.compress(b"\x00\x00\x08\x03short"), gzip.compress(b"abc")],
+    ids=["empty", "no gzip", "a short header", "no header"],  # gzip writes the time into its bytes
+)
 def test_broken_image_files_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     (tmp_path / "mnist").mkdir()
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):

@@ -59,11 +59,12 @@ def plot_errors(audit: Audit, ax: Axes | None = None) -> Axes:
     ax.axhline(1.0, color=INK, linewidth=1)
     ax.annotate(
         "above 1 a promise says nothing: the zero net keeps it",
-        (kept.min(), 1.0),
+        (kept.max(), 1.0),
         xytext=(0, 4),
         textcoords="offset points",
         fontsize=8,
         color=INK,
+        ha="right",
     )
     ax.set_yscale("log")
     ax.set_xlabel("weights kept, %")
@@ -152,6 +153,7 @@ def plot_tail(audit: Audit, ax: Axes | None = None) -> Axes:
         prefix = f"layer {layer}: t P(Delta > t) at t = "
         curve = [(float(n.removeprefix(prefix)), v) for n, v in premise.numbers.items() if n.startswith(prefix)]
         t, value = zip(*curve, strict=True)
+        value = [v if v > 0 else float("nan") for v in value]  # a level that no value exceeded
         ax.plot(t, value, "o-", color=colours[k % len(colours)], label=f"layer {layer}")
     ax.set_xscale("log")
     ax.set_ylim(bottom=0)

@@ -74,7 +74,7 @@ def verify(
     method = subject.compressor
     parameters = {"method": repr(method), "sizes": list(subject.original.sizes), "eps": eps}
     if eps is None:
-        name = f"{method.name}: |f̂(x) - f(x)| <= e^L(x) in every output"
+        name = f"{method.name}: |f̂(x) - f(x)| ≤ e^L(x) in every output"
         trial = additive_trial(subject)
     else:
         name = f"{method.name}: f̂(x) ∈ (1 ± {eps:g}) f(x) in every output"
