@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from boundlab import _errors
@@ -17,7 +18,7 @@ from boundlab.findings import Audit
 from boundlab.network import Network
 from boundlab.observe import error_curve, observed_need
 from boundlab.premises import assumption_1, assumption_2, unseen
-from boundlab.records import Bound, Certificate, Compression, Verdict
+from boundlab.records import Bound, Certificate, Compression, Premise, Verdict
 from boundlab.sizes import group_sizes, sample_sizes, schedules
 from boundlab.verification.joint import verify
 
@@ -87,7 +88,7 @@ def audit(
     notes = list(parts.notes)
 
     tell(0.03, "testing the premises")
-    unused = unseen(declared, parts.overlap, drawn=callable(parts.inputs))
+    unused = unseen(declared, overlap=parts.overlap, points=parts.counts["holdout"], drawn=callable(parts.inputs))
     premises = (
         unused,
         assumption_1(network, parts.certify, delta=delta),
@@ -106,7 +107,6 @@ def audit(
 
     compressions: list[Compression] = []
     certificates: list[Certificate] = []
-    bounds: list[tuple[str, Bound]] = []
     verdicts: list[tuple[bool, Verdict]] = []
     for k, method in enumerate(methods):
         at = 0.32 + 0.4 * k / len(methods)
@@ -116,7 +116,7 @@ def audit(
         promise = certify(small, parts.certify, unused=unused)
         compressions.append(small)
         certificates.append(promise)
-        trivial = promise.sampled_share == 0
+        trivial = all(p.exact.all() for p in small.plans)
         claims = [eps] if not promise.claim.startswith("|") else [None, eps]
         for j, claim_eps in enumerate(claims):
             tell(at + (0.2 + 0.1 * j) / len(methods), f"{method.name}: trying to break the promise")
@@ -126,10 +126,11 @@ def audit(
             verdicts.append((trivial, verdict))
 
     tell(0.72, "evaluating the bounds")
+    bounds = _bounds(compressions, parts, unused, delta)
     if parts.labelled is None:
-        notes.append("no bounds: they need labels, or a net with at least two outputs to disagree with")
-    else:
-        bounds = _bounds(compressions, parts, delta)
+        notes.append("no Occam bound: it needs training labels, or a net with two outputs to disagree with")
+    if parts.test is None:
+        notes.append("no test-set bound: it needs labels that training has not seen")
     tell(0.82, "comparing promised and observed error")
     done = iter(range(1, len(CURVE) + 1))
     curve = error_curve(
@@ -181,7 +182,7 @@ def _network(net: Network | torch.nn.Module) -> Network:
     return as_network(net)
 
 
-def _bounds(compressions: Sequence[Compression], parts: Deal, delta: float) -> list[tuple[str, Bound]]:
+def _bounds(compressions: Sequence[Compression], parts: Deal, unused: Premise, delta: float) -> list[tuple[str, Bound]]:
     """Each bound on the original net, and on every compressed net that differs from it."""
     found: list[tuple[str, Bound]] = []
     seen_original = False
@@ -198,6 +199,10 @@ def _bounds(compressions: Sequence[Compression], parts: Deal, delta: float) -> l
         for kind, sample in kinds:
             if sample is not None:
                 rounded = ", rounded" if isinstance(kind, Occam) else ""  # to the grid of its code: that net is bounded
-                found.append((which + rounded, kind(small, *sample)))
+                bound = kind(small, *sample)
+                if isinstance(kind, TestSet):
+                    known = (unused, *bound.premises[1:])  # the premise that it assumes first, with what is known of it
+                    bound = replace(bound, premises=known)
+                found.append((which + rounded, bound))
         seen_original = seen_original or same
     return found

@@ -39,7 +39,7 @@ class Audit(Record):
     compressions: tuple[Compression, ...]
     certificates: tuple[Certificate, ...]
     bounds: tuple[tuple[str, Bound], ...]  # (which net, bound)
-    verdicts: tuple[tuple[bool, Verdict], ...]  # (nothing was sampled: the claim holds trivially, verdict)
+    verdicts: tuple[tuple[bool, Verdict], ...]  # (the net is the original: the claim holds of itself, verdict)
     curve: list[Row]
     notes: tuple[str, ...]
 

@@ -16,6 +16,9 @@ from boundlab.records import Premise, Status
 
 ALPHA = 0.01
 """Error level of each test of a premise (divided by the number of features that are tested)."""
+CONTAMINATED = 0.1
+"""Share of hold-out points found in the training data from which the premise counts as violated; data sets repeat a
+point now and then by nature."""
 UNSEEN = "the calibration and hold-out points were not used in training"
 
 
@@ -85,15 +88,16 @@ def assumption_2(network: Network, x: np.ndarray) -> Premise:
     )
 
 
-def unseen(independent: bool | None, overlap: int | None = None, *, drawn: bool = False) -> Premise:
+def unseen(independent: bool | None, *, overlap: int | None = None, points: int = 0, drawn: bool = False) -> Premise:
     """State whether the calibration points are independent of training: asked of the caller, checked where possible.
 
     `drawn`: they were drawn for this audit from a given distribution, so that no training can have seen them.
     """
     if drawn:
         return Premise(text=UNSEEN, status=Status.CHECKED, evidence="they were drawn for this audit")
-    known = "" if overlap is None else f"; {overlap} of them also occur in the training data"
-    status = Status.VIOLATED if independent is False or overlap else Status.ASSUMED
+    known = "" if overlap is None else f"; {overlap} of {points} points also occur in the training data"
+    contaminated = overlap is not None and overlap >= CONTAMINATED * max(1, points)
+    status = Status.VIOLATED if independent is False or contaminated else Status.ASSUMED
     said = {True: "the caller declares it", False: "the caller denies it", None: "nobody has declared it"}[independent]
     return Premise(
         text=UNSEEN,

@@ -288,9 +288,12 @@ def test_reused_points_void_a_certificate(independent: bool | None, void: bool) 
     assert promise.met == (not void)
 
 
-@pytest.mark.parametrize(("overlap", "status"), [(None, Status.ASSUMED), (0, Status.ASSUMED), (3, Status.VIOLATED)])
-def test_points_found_in_the_training_data_overrule_the_callers_word(overlap: int | None, status: Status) -> None:
-    assert unseen(True, overlap).status is status
+@pytest.mark.parametrize(
+    ("overlap", "status"),
+    [(None, Status.ASSUMED), (0, Status.ASSUMED), (9, Status.ASSUMED), (10, Status.VIOLATED), (100, Status.VIOLATED)],
+)
+def test_many_points_found_in_the_training_data_overrule_the_callers_word(overlap: int | None, status: Status) -> None:
+    assert unseen(True, overlap=overlap, points=100).status is status
 
 
 def test_the_published_certificate_is_void_where_its_premises_fail() -> None:

@@ -40,7 +40,7 @@ def plot_sample_sizes(audit: Audit, ax: Axes | None = None) -> Axes:
     ax.set_yscale("log")
     ax.set_xticks(at, [f"layer {row['layer']}\nfan-in {row['fan_in']}" for row in rows])
     ax.set_ylabel("draws per group, median")
-    ax.set_title("Every size above the bar is vacuous: keeping all edges is cheaper")
+    ax.set_title("Every size above the bar is vacuous: keeping all edges is cheaper", loc="left", fontsize=10)
     ax.grid(axis="y", color="#dddddd")
     ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax

@@ -9,13 +9,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from boundlab.report import figures
-from boundlab.report.summary import certificate_word, headline, number
+from boundlab.report.summary import bound_word, certificate_word, headline, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from boundlab.findings import Audit
-    from boundlab.records import Row
+    from boundlab.records import Bound, Row
 
 Column = tuple[str, Callable[[Any], str]]
 WORDS = ("vacuous", "violated", "void", "upheld", "checked", "holds")
@@ -67,8 +67,9 @@ def _methods(audit: Audit) -> str:
         "<h2>What each method keeps and promises</h2>"
         + _table(rows, columns)
         + "<p class='soft'>A group is one neuron and one sign of its weights. Where m reaches a group's number of "
-        "edges, the group is kept exactly; with no group sampled the promise is kept by the original net. Promises are "
-        "on every output. “Observed error” is the median of ‖f̂ − f‖₁/‖f‖₁ on fresh points.</p>"
+        "edges, the group is kept exactly; with every group kept the promise is that of the original net. A group that "
+        "no calibration point activates is dropped. Promises are on every output. “Observed error” is the median of "
+        "‖f̂ − f‖₁/‖f‖₁ on fresh points.</p>"
     )
 
 
@@ -125,7 +126,7 @@ def _bounds(audit: Audit) -> str:
     columns: list[Column] = [
         ("bound", lambda b: b[1].name),
         ("net", lambda b: b[0]),
-        ("value", lambda b: f"{b[1].value:.4f}" if not b[1].vacuous else f"{number(b[1].raw)} (vacuous)"),
+        ("value", _bound_value),
         ("δ", lambda b: f"{b[1].delta:g}"),
         ("terms", lambda b: " + ".join(f"{n} {number(v)}" for n, v in b[1].terms)),
         ("premises violated", lambda b: "; ".join(p.text for p in b[1].premises if p.status == "violated") or "none"),
@@ -138,10 +139,16 @@ def _bounds(audit: Audit) -> str:
     )
 
 
+def _bound_value(pair: tuple[str, Bound]) -> str:
+    word = bound_word(pair[1])
+    value = number(pair[1].raw) if pair[1].vacuous else f"{pair[1].value:.4f}"
+    return f"{value} ({word})" if word else value
+
+
 def _verdicts(audit: Audit) -> str:
     columns: list[Column] = [
         ("claim", lambda v: v[1].claim),
-        ("verdict", lambda v: str(v[1].state) + (" (nothing was sampled)" if v[0] else "")),
+        ("verdict", lambda v: str(v[1].state) + (" (the original net)" if v[0] else "")),
         ("failures / trials", lambda v: f"{v[1].failures:,} / {v[1].trials:,}"),
         ("unknown", lambda v: f"{v[1].unknown:,}"),
         ("δ", lambda v: f"{v[1].delta:g}"),
@@ -207,7 +214,7 @@ def _table(rows: Sequence[Any], columns: Sequence[Column]) -> str:
 
 def _status(value: str) -> str:
     """The class of a cell that starts or ends with a word that has a colour."""
-    if "nothing was sampled" in value:
+    if "original net" in value:
         return ""
     parts = value.replace("(", "").replace(")", "").split()
     return next((w for w in WORDS if parts and w in (parts[0], parts[-1])), "")

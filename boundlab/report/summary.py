@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from boundlab.records import Certificate
+from boundlab.records import Bound, Certificate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 def certificate_word(certificate: Certificate) -> str:
     """One word on a certificate: void beats vacuous beats missed beats holds."""
     if certificate.sampled_share == 0:
-        return "vacuous (nothing removed)"
+        return "vacuous (nothing sampled)"
     if certificate.void:
         return "void (a premise is violated)"
     if certificate.vacuous:
         return "vacuous (promised error or δ of 1 or more)"
     return "holds" if certificate.met else "holds, but δ is above the one asked for"
+
+
+def bound_word(bound: Bound) -> str:
+    """One word on a bound: vacuous beats void beats nothing to say."""
+    return "vacuous" if bound.vacuous else "void" if bound.void else ""
 
 
 def headline(audit: Audit) -> str:
@@ -89,14 +94,14 @@ def tables(audit: Audit) -> list[RenderableType]:
     for name in ("value", "δ", ""):
         bounds.add_column(name, justify="right")
     for which, b in audit.bounds:
-        bounds.add_row(b.name, which, f"{b.value:.4f}", f"{b.delta:g}", "vacuous" if b.vacuous else "")
+        bounds.add_row(b.name, which, f"{b.value:.4f}", f"{b.delta:g}", bound_word(b))
     verdicts = Table(title="Verdicts", title_justify="left")
     for name in ("claim", "verdict"):
         verdicts.add_column(name)
     for name in ("failures / trials", "δ"):
         verdicts.add_column(name, justify="right")
     for trivial, v in audit.verdicts:
-        word = f"{v.state} (nothing sampled)" if trivial else str(v.state)
+        word = f"{v.state} (the original net)" if trivial else str(v.state)
         verdicts.add_row(v.claim, word, f"{v.failures:,} / {v.trials:,}", f"{v.delta:g}")
     return [sizes, methods, premises, *([bounds] if audit.bounds else []), verdicts]
 
