@@ -22,6 +22,15 @@ CLASSIFICATION = "classification error"
 DISAGREEMENT = "disagreement with the original net"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """A verdict, and what it is on."""
+
+    verdict: Verdict
+    promised: bool  # False: nobody promises the claim; it is tested to show what a refutation looks like
+    trivial: bool  # every group is kept: the net is the original, and the claim holds of itself
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Audit(Record):
     """Everything that one audit found; `to_dict` is the documented JSON, `to_html` the page."""
@@ -39,7 +48,7 @@ class Audit(Record):
     compressions: tuple[Compression, ...]
     certificates: tuple[Certificate, ...]
     bounds: tuple[tuple[str, Bound], ...]  # (which net, bound)
-    verdicts: tuple[tuple[bool, Verdict], ...]  # (the net is the original: the claim holds of itself, verdict)
+    verdicts: tuple[Tested, ...]
     curve: list[Row]
     notes: tuple[str, ...]
 
@@ -117,17 +126,18 @@ class Audit(Record):
                 ],
                 "verdicts": [
                     {
-                        **v.rows()[0],
-                        "trivial": trivial,
-                        "alpha_upheld": v.alpha_upheld,
-                        "alpha_violated": v.alpha_violated,
-                        "log_e_upheld": v.log_e_upheld,
-                        "log_e_violated": v.log_e_violated,
-                        "resolution": v.resolution,
-                        "seed": v.seed,
-                        "path": [list(step) for step in v.path],
+                        **t.verdict.rows()[0],
+                        "promised": t.promised,
+                        "trivial": t.trivial,
+                        "alpha_upheld": t.verdict.alpha_upheld,
+                        "alpha_violated": t.verdict.alpha_violated,
+                        "log_e_upheld": t.verdict.log_e_upheld,
+                        "log_e_violated": t.verdict.log_e_violated,
+                        "resolution": t.verdict.resolution,
+                        "seed": t.verdict.seed,
+                        "path": [list(step) for step in t.verdict.path],
                     }
-                    for trivial, v in self.verdicts
+                    for t in self.verdicts
                 ],
                 "curve": self.curve,
                 "notes": list(self.notes),

@@ -147,16 +147,17 @@ def _bound_value(pair: tuple[str, Bound]) -> str:
 
 def _verdicts(audit: Audit) -> str:
     columns: list[Column] = [
-        ("claim", lambda v: v[1].claim),
-        ("verdict", lambda v: str(v[1].state) + (" (the original net)" if v[0] else "")),
-        ("failures / trials", lambda v: f"{v[1].failures:,} / {v[1].trials:,}"),
-        ("unknown", lambda v: f"{v[1].unknown:,}"),
-        ("δ", lambda v: f"{v[1].delta:g}"),
-        ("rate lies in", lambda v: f"[{v[1].interval[0]:.3g}, {v[1].interval[1]:.3g}]"),
-        ("stopped by", lambda v: v[1].stopped_because),
+        ("claim", lambda t: t.verdict.claim.removesuffix(" in every output")),
+        ("promised", lambda t: "yes" if t.promised else "no"),
+        ("verdict", lambda t: str(t.verdict.state) + (" (the original net)" if t.trivial else "")),
+        ("failures / trials", lambda t: f"{t.verdict.failures:,} / {t.verdict.trials:,}"),
+        ("unknown", lambda t: f"{t.verdict.unknown:,}"),
+        ("δ", lambda t: f"{t.verdict.delta:g}"),
+        ("rate lies in", lambda t: f"[{t.verdict.interval[0]:.3g}, {t.verdict.interval[1]:.3g}]"),
+        ("stopped by", lambda t: t.verdict.stopped_because),
     ]
-    telling = [v for trivial, v in audit.verdicts if not trivial] or [v for _, v in audit.verdicts[:1]]
-    first = audit.verdicts[0][1] if audit.verdicts else None
+    telling = [t.verdict for t in audit.verdicts if not t.trivial] or [t.verdict for t in audit.verdicts[:1]]
+    first = audit.verdicts[0].verdict if audit.verdicts else None
     levels = (
         f"“Upheld” is wrong with probability at most {first.alpha_upheld:g}, “violated” with at most "
         f"{first.alpha_violated:g}, however long one looks."
@@ -166,8 +167,8 @@ def _verdicts(audit: Audit) -> str:
     return (
         "<h2>Verdicts: trying to break the promise</h2>"
         + _table(audit.verdicts, columns)
-        + f"<p class='soft'>Each trial draws fresh coins and a fresh input. {levels} The budget method promises no "
-        "relative error; its second claim is tested to show what a refutation looks like.</p>"
+        + f"<p class='soft'>Each trial draws fresh coins and a fresh input. {levels} A claim that "
+        "nobody promises is tested to show what a refutation looks like.</p>"
         + "".join(_figure(lambda v=v: figures.plot_evidence(v)) for v in telling[:3])
     )
 

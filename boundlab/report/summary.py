@@ -96,13 +96,16 @@ def tables(audit: Audit) -> list[RenderableType]:
     for which, b in audit.bounds:
         bounds.add_row(b.name, which, f"{b.value:.4f}", f"{b.delta:g}", bound_word(b))
     verdicts = Table(title="Verdicts", title_justify="left")
-    for name in ("claim", "verdict"):
+    for name in ("claim", "promised", "verdict"):
         verdicts.add_column(name)
     for name in ("failures / trials", "δ"):
         verdicts.add_column(name, justify="right")
-    for trivial, v in audit.verdicts:
-        word = f"{v.state} (the original net)" if trivial else str(v.state)
-        verdicts.add_row(v.claim, word, f"{v.failures:,} / {v.trials:,}", f"{v.delta:g}")
+    for tested in audit.verdicts:
+        v = tested.verdict
+        word = f"{v.state} (the original net)" if tested.trivial else str(v.state)
+        verdicts.add_row(
+            v.claim, "yes" if tested.promised else "no", word, f"{v.failures:,} / {v.trials:,}", f"{v.delta:g}"
+        )
     return [sizes, methods, premises, *([bounds] if audit.bounds else []), verdicts]
 
 
