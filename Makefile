@@ -1,5 +1,5 @@
 # Every target sets up .venv by itself; a fresh machine needs Python 3.11 and make, nothing else.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 

@@ -90,6 +90,13 @@ def audit(
         )
     notes = list(parts.notes)
 
+    guess = 1.0 - 1.0 / network.sizes[-1]
+    if parts.test_error is not None and parts.test_error >= 0.9 * guess > 0.0:
+        notes.append(
+            f"the net errs on {parts.test_error:.1%} of the hold-out, hardly less than a guess: "
+            "are the inputs scaled as in training (scale, shift)?"
+        )
+
     tell(0.03, "testing the premises")
     unused = unseen(declared, overlap=parts.overlap, points=parts.counts["holdout"], drawn=callable(parts.inputs))
     premises = (

@@ -46,7 +46,8 @@ def headline(audit: Audit) -> str:
     useful = [f"{b.name} ({which}) {b.value:.4f}" for which, b in audit.bounds if not b.vacuous and not b.void]
     second = f" Non-vacuous bounds on the {audit.risk}: {', '.join(useful)}." if useful else ""
     if audit.bounds and not useful:
-        second = f" Every bound on the {audit.risk} is vacuous."
+        void = any(b.void for _, b in audit.bounds)
+        second = f" Every bound on the {audit.risk} is {'vacuous or lacks a premise' if void else 'vacuous'}."
     third = f" Test error: {audit.test_error:.2%}." if audit.test_error is not None and audit.labelled else ""
     return first + second + third
 
