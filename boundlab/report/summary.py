@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from boundlab.records import Bound, Certificate
+from boundlab.records import Bound, Certificate, Status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,24 +31,31 @@ def bound_word(bound: Bound) -> str:
 
 def headline(audit: Audit) -> str:
     """The one sentence that a referee would write."""
-    solid = [
-        small.compressor.name
-        for small, c in zip(audit.compressions, audit.certificates, strict=True)
-        if c.met and not c.vacuous
-    ]
+    solid, reasons = [], []
+    for small, c in zip(audit.compressions, audit.certificates, strict=True):
+        if c.met and not c.vacuous:
+            solid.append(small.compressor.name)
+        elif c.sampled_share == 0:
+            reasons.append("the sizes that the theorems ask for exceed the fan-in")
+        elif c.void:
+            reasons.append("a premise is violated")
+        elif c.vacuous:
+            reasons.append("the promised error exceeds the size of the output")
+        else:
+            reasons.append("too many hold-out points break a premise")
     if solid:
         first = f"A certificate that says something: {', '.join(solid)}."
     else:
-        first = (
-            "No certificate says anything here: the sizes that the theorems ask for exceed the fan-in, or the error "
-        )
-        first += "that they promise exceeds the size of the output."
+        first = f"No certificate says anything here: {'; '.join(dict.fromkeys(reasons))}."
     useful = [f"{b.name} ({which}) {b.value:.4f}" for which, b in audit.bounds if not b.vacuous and not b.void]
     second = f" Non-vacuous bounds on the {audit.risk}: {', '.join(useful)}." if useful else ""
     if audit.bounds and not useful:
         void = any(b.void for _, b in audit.bounds)
         second = f" Every bound on the {audit.risk} is {'vacuous or lacks a premise' if void else 'vacuous'}."
-    third = f" Test error: {audit.test_error:.2%}." if audit.test_error is not None and audit.labelled else ""
+    third = ""
+    if audit.test_error is not None and audit.labelled:
+        seen = audit.premises[0].status is Status.VIOLATED
+        third = f" {'Error on a hold-out that training saw' if seen else 'Test error'}: {audit.test_error:.2%}."
     return first + second + third
 
 
