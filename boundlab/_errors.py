@@ -39,6 +39,16 @@ def probability(name: str, value: float) -> float:
     number = _number(name, value)
     if not 0.0 < number < 1.0:
         raise InvalidParameter(f"{name} must be in (0, 1), got {name}={value!r}.")
+    if number < 1e-300:
+        raise InvalidParameter(f"{name} must be at least 1e-300, got {name}={value!r}.")
+    return number
+
+
+def share(name: str, value: float) -> float:
+    """Return `value` as a float in (0, 1], or raise InvalidParameter."""
+    number = _number(name, value)
+    if not 0.0 < number <= 1.0:
+        raise InvalidParameter(f"{name} must be in (0, 1], got {name}={value!r}.")
     return number
 
 
@@ -68,8 +78,10 @@ def positive_int(name: str, value: int) -> int:
 def matrix(name: str, value: Any, *, columns: int | None = None) -> np.ndarray:
     """Return `value` as a finite float64 array of shape (points, columns) with at least one row."""
     try:
+        if np.asarray(value).dtype.kind not in "buifO":
+            raise TypeError
         array = np.ascontiguousarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidParameter(f"{name} must be an array of numbers, got {type(value).__name__}.") from None
     if array.ndim != 2 or array.shape[0] == 0:
         raise InvalidParameter(f"{name} must have shape (points, features) with at least one point, got {array.shape}.")
@@ -81,18 +93,21 @@ def matrix(name: str, value: Any, *, columns: int | None = None) -> np.ndarray:
     return array
 
 
-def labels(name: str, value: Any, *, points: int, classes: int) -> np.ndarray:
-    """Return `value` as int64 labels in 0..classes-1, one per point, with at least two classes present."""
-    array = np.asarray(value)
+def labels(name: str, value: Any, *, points: int, classes: int, present: int = 2) -> np.ndarray:
+    """Return `value` as int64 labels in 0..classes-1, one per point, with at least `present` (1 or 2) classes."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InvalidParameter(f"{name} must be an array of whole numbers, got a ragged one.") from None
     if array.shape != (points,):
         raise InvalidParameter(f"{name} must have shape ({points},), one label per point, got {array.shape}.")
-    if not np.issubdtype(array.dtype, np.number) or not np.array_equal(array, np.floor(array)):
+    if array.dtype.kind not in "buif" or not np.array_equal(array, np.floor(array)):
         raise InvalidParameter(f"{name} must be whole numbers 0..{classes - 1}, got dtype {array.dtype}.")
     array = array.astype(np.int64)
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= classes:
         raise InvalidParameter(f"{name} must be in 0..{classes - 1}, the net's outputs, got {low}..{high}.")
-    if low == high:
+    if low == high and present > 1:
         raise InvalidParameter(f"{name} must hold at least two classes, got only class {low}.")
     return array
 

@@ -72,12 +72,16 @@ def audit(
         if net, data or numbers break a rule; nothing is written.
     """
     _errors.probability("delta", delta)
-    if not 0.0 < eps <= 1.0:
-        raise InvalidParameter(f"eps must be in (0, 1], got eps={eps!r}.")
+    _errors.share("eps", eps)
     tell = progress or (lambda share, text: None)
     network = _network(net)
+    if methods is not None and not all(isinstance(m, Compressor) for m in methods):
+        raise InvalidParameter(f"methods must be Compressors such as CoreNet(), got {methods!r}.")
+    if unseen_holdout not in (True, False, None):
+        raise InvalidParameter(f"unseen_holdout must be True, False or None, got {unseen_holdout!r}.")
     generator = as_generator(rng)[1]
-    seed = rng if isinstance(rng, int) else int(generator.integers(2**32))
+    seed = int(rng) if isinstance(rng, (int, np.integer)) else None
+    trials_seed = int(generator.integers(2**32)) if seed is None else seed
     tell(0.0, "splitting the data")
     parts = deal(network, train, holdout, inputs, generator)
     declared = False if parts.reused else unseen_holdout
@@ -90,6 +94,10 @@ def audit(
         )
     notes = list(parts.notes)
 
+    if network.nnz == 0:
+        raise InvalidParameter("a net to audit must have at least one non-zero weight, got none.")
+    network.require_finite(parts.calibrate)
+    network.require_finite(parts.certify)
     guess = 1.0 - 1.0 / network.sizes[-1]
     if parts.test_error is not None and parts.test_error >= 0.9 * guess > 0.0:
         notes.append(
@@ -130,8 +138,9 @@ def audit(
         additive = promise.theorem == "boundlab_theorem_b"
         for claim_eps in (None, eps) if additive else (promise.eps,):
             tell(at + 0.2 / len(methods), f"{method.name}: trying to break the promise")
-            verdict = verify(small, parts.inputs, eps=claim_eps, max_trials=max_trials, rng=seed)
-            verdicts.append(Tested(verdict=verdict, promised=claim_eps is None or not additive, trivial=trivial))
+            verdict = verify(small, parts.inputs, eps=claim_eps, max_trials=max_trials, rng=trials_seed)
+            promised = promise.met and (claim_eps is None or not additive)
+            verdicts.append(Tested(verdict=verdict, promised=promised, trivial=trivial))
 
     tell(0.72, "evaluating the bounds")
     bounds = _bounds(compressions, parts, unused, delta)
@@ -198,7 +207,7 @@ def _bounds(compressions: Sequence[Compression], parts: Deal, unused: Premise, d
         same = all(p.exact.all() for p in small.plans)
         if same and seen_original and not isinstance(small.compressor, CoreNet):
             continue
-        which = "original" if same else small.compressor.name
+        name = "original" if same else small.compressor.name
         kinds: list[tuple[GeneralizationBound, Labelled | None]] = []
         if not (same and seen_original):
             kinds += [(TestSet(delta=delta), parts.test), (Occam(delta=delta), parts.labelled)]
@@ -206,7 +215,9 @@ def _bounds(compressions: Sequence[Compression], parts: Deal, unused: Premise, d
             kinds.append((CoreNetCorollary(delta=delta), parts.labelled))
         for kind, sample in kinds:
             if sample is not None:
-                rounded = ", rounded" if isinstance(kind, Occam) else ""  # to the grid of its code: that net is bounded
+                # Occam bounds the net on the grid of its code, the corollary one that is drawn for it alone
+                rounded = ", rounded" if isinstance(kind, Occam) else ""
+                which = "drawn at eps = gamma/(2B)" if isinstance(kind, CoreNetCorollary) else name
                 bound = kind(small, *sample)
                 if isinstance(kind, TestSet):
                     known = (unused, *bound.premises[1:])  # the premise that it assumes first, with what is known of it

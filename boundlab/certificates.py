@@ -10,12 +10,13 @@ from boundlab import _errors
 from boundlab._errors import InvalidParameter, PremiseViolated
 from boundlab._theory import implements
 from boundlab.compressors.constants import constants
+from boundlab.compressors.method import fingerprints
 from boundlab.concentration.binomial import upper_limit
 from boundlab.nets.condition import condition_numbers
 from boundlab.nets.groups import parts
 from boundlab.nets.importance import exceeds
 from boundlab.nets.propagate import envelope, relative_error
-from boundlab.premises import assumption_1, assumption_2, unseen
+from boundlab.premises import CONTAMINATED, assumption_1, assumption_2, unseen
 from boundlab.records import Certificate, Compression, Premise, Status
 
 CONFIDENCE = 1e-3
@@ -49,21 +50,27 @@ def certify(
     InvalidParameter
         if `points` does not fit the net.
     """
+    if not isinstance(compression, Compression):
+        raise InvalidParameter(f"a certificate needs a Compression, got {type(compression).__name__}.")
+    if independent not in (True, False, None):
+        raise InvalidParameter(f"independent must be True, False or None, got {independent!r}.")
     x = _errors.matrix("points", points, columns=compression.original.sizes[0])
+    compression.original.require_finite(x)
+    compression.net.require_finite(x)
     theorem = compression.plans[0].theorem
     try:
         form = _FORMS[theorem]
     except KeyError:
         raise InvalidParameter(f"a plan must follow a theorem that certify knows, got {theorem!r}.") from None
     claim, budget, premises, error = form(compression, x)
-    sampled = sum(int((p.draws > 0).sum()) for p in compression.plans)
+    sampled = sum(int((~p.exact).sum()) for p in compression.plans)
     return Certificate(
         claim=claim,
         eps=getattr(compression.compressor, "eps", None),
         delta=min(1.0, sum(budget.values())),
         requested_delta=compression.compressor.delta,
         theorem=theorem,
-        premises=(unused or unseen(independent), *premises),
+        premises=(unused or unseen(independent), _disjoint(compression, x), *premises),
         budget=budget,
         confidence_delta=CONFIDENCE if budget.get("bad points") else 0.0,
         sampled_share=sampled / max(1, sum(len(p.groups) for p in compression.plans)),
@@ -133,12 +140,14 @@ def _additive(compression: Compression, x: np.ndarray) -> Form:
     for plan, layer, e in zip(compression.plans, compression.original.layers, read, strict=True):
         if (plan.draws > 0).any() and e.any():
             bad |= exceeds(layer, e, plan.sensitivities, plan.K, plan.draws == 0)
+    bad |= ~np.isfinite(promised).all(axis=1)
     budget, premise = _spend(compression, bad)
+    promised = np.where(bad[:, None], np.inf, promised)  # a bad point is promised nothing
     f = compression.original(x)
     size = np.abs(f).sum(axis=1)
     relative = np.divide(promised.sum(axis=1), size, out=np.full(len(x), np.inf), where=size > 0)
     error = {
-        "promised_relative_l1_median": float(np.median(relative)),
+        "promised_relative_l1_median": float(np.quantile(relative, 0.5, method="higher")),
         "decisions_promised": float(np.mean(_decided(f, promised))) if f.shape[1] > 1 else 0.0,
         **_errors_seen(compression, x),
     }
@@ -166,6 +175,17 @@ def _bad_shares(compression: Compression, x: np.ndarray) -> np.ndarray:
     return bad
 
 
+def _disjoint(compression: Compression, x: np.ndarray) -> Premise:
+    """The share of bad points estimates anything only on points that the plan was not made on."""
+    shared = sum(digest in compression.calibration for digest in fingerprints(x))
+    return Premise(
+        text="the hold-out is an i.i.d. sample that the plan was not made on",
+        status=Status.VIOLATED if shared >= CONTAMINATED * len(x) and shared else Status.ASSUMED,
+        evidence=f"{shared} of {len(x)} hold-out points also calibrated the plan",
+        numbers={"shared": float(shared), "points": float(len(x))},
+    )
+
+
 def _spend(compression: Compression, bad: np.ndarray) -> tuple[dict[str, float], Premise]:
     """Share delta out: half of it for the coins, the Clopper-Pearson limit of the bad points on top."""
     count, points = int(bad.sum()), len(bad)
@@ -184,11 +204,11 @@ def _spend(compression: Compression, bad: np.ndarray) -> tuple[dict[str, float],
 def _errors_seen(compression: Compression, x: np.ndarray) -> dict[str, float]:
     """Observed relative error and agreement of the one net that was drawn."""
     f, g = compression.original(x), compression.net(x)
-    size = np.abs(f).sum(axis=1)
-    relative = np.abs(g - f).sum(axis=1) / np.where(size > 0, size, 1.0)
+    error, size = np.abs(g - f).sum(axis=1), np.abs(f).sum(axis=1)
+    relative = np.divide(error, size, out=np.where(error > 0, np.inf, 0.0), where=size > 0)
     return {
-        "observed_relative_l1_median": float(np.median(relative)),
-        "observed_relative_l1_q95": float(np.quantile(relative, 0.95)),
+        "observed_relative_l1_median": float(np.quantile(relative, 0.5, method="higher")),
+        "observed_relative_l1_q95": float(np.quantile(relative, 0.95, method="higher")),
         "agreement": float(np.mean(f.argmax(axis=1) == g.argmax(axis=1))),
     }
 

@@ -6,8 +6,10 @@ Nothing heavy is imported until a command runs. Bad input ends with one line on 
 from __future__ import annotations
 
 import argparse
+import io
+import math
+import os
 import sys
-import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,9 +43,20 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 2 bad input, 130 interrupted."""
-    args = build_parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Greek letters still gets its table
+    parser = build_parser()
+    args, args.fields = parser.parse_known_args(argv)
+    if args.fields and not args.takes_fields:
+        parser.error(f"every argument must be known, got {' '.join(args.fields)}.")
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has left; the files are written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (BoundlabError, OSError) as fault:
         print(f"boundlab: {' '.join(str(fault).split())}", file=sys.stderr)
         return 2
@@ -64,9 +77,14 @@ def build_parser() -> Parser:
     demo = commands.add_parser("demo", help="train a small net on scikit-learn's digits and audit it")
     demo.add_argument("--out", default="report", help="folder for index.html and audit.json (default: report)")
     demo.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=_demo, takes_fields=False)
 
-    audit = commands.add_parser("audit", help="audit a trained net on your data")
+    audit = commands.add_parser(
+        "audit",
+        help="audit a trained net on your data",
+        epilog="With --method, every field of that method is a flag too: --nnz 20000, --K 1, --rule bernstein, "
+        "--schedule sharp. Without it, the four forms of CoreNet are audited, the budget at half of the weights.",
+    )
     audit.add_argument("--net", required=True, help=NET)
     audit.add_argument("--data", required=True, help=DATA)
     audit.add_argument("--factory", help="module:function that builds the net of a .safetensors file")
@@ -85,14 +103,10 @@ def build_parser() -> Parser:
     )
     audit.add_argument("--eps", type=float, default=0.5, help="relative error asked for, in (0, 1] (default: 0.5)")
     audit.add_argument("--delta", type=float, default=0.05, help="failure probability, in (0, 1) (default: 0.05)")
-    audit.add_argument("--nnz", type=int, help="budget: non-zero weights to keep (default: half)")
-    audit.add_argument("--K", type=float, help="by how much a fresh point's share may exceed its sensitivity")
-    audit.add_argument("--rule", help="inequality of the sample size: published, bernstein or kl")
-    audit.add_argument("--schedule", help="how the error is shared over layers: published, sharp or optimal")
     audit.add_argument("--max-trials", type=int, default=10_000, help="budget of each verdict (default: 10000)")
     audit.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
     audit.add_argument("--out", required=True, help="folder for index.html and audit.json")
-    audit.set_defaults(run=_audit)
+    audit.set_defaults(run=_audit, takes_fields=True)
 
     plan = commands.add_parser("plan", help="the constants of the theory, before any net exists")
     plan.add_argument("--sizes", required=True, help="layer sizes, input first: 784,300,100,10")
@@ -101,15 +115,18 @@ def build_parser() -> Parser:
     plan.add_argument("--eps", type=float, help="relative error of that group, in (0, 1]")
     plan.add_argument("--K", type=float, help="constant K of the sample sizes (default: ln(eta eta*))")
     plan.add_argument("--json", action="store_true", help="print JSON")
-    plan.set_defaults(run=_plan)
+    plan.set_defaults(run=_plan, takes_fields=False)
     return parser
 
 
 def _demo(args: argparse.Namespace) -> int:
     from boundlab.auditing import audit
+    from boundlab.compressors.method import as_generator
     from boundlab.data import load_data
     from boundlab.nets.toy import train_mlp
 
+    as_generator(args.seed)  # before anything slow
+    _targets(args.out)
     data = load_data("digits")
     if data.x_train is None or data.y_train is None or data.x_test is None or data.y_test is None:
         raise InvalidParameter("digits must have a train and a test part, got only one of them.")
@@ -140,10 +157,12 @@ def _audit(args: argparse.Namespace) -> int:
     from boundlab.nets.load import load_network
 
     _errors.probability("delta", args.delta)  # before anything slow
+    _errors.share("eps", args.eps)
+    _targets(args.out)
     with _progress() as tell:
         tell(0.0, f"reading {args.net}")
         net = load_network(args.net, factory=args.factory, relu_after_last=args.relu_after_last)
-        methods = None if args.method is None else (_method(args, net),)
+        methods = _methods(args, net)
         tell(0.01, f"reading {args.data}")
         data = load_data(args.data, scale=args.scale, shift=args.shift)
         box = data.lower is not None
@@ -174,6 +193,8 @@ def _plan(args: argparse.Namespace) -> int:
         sizes = [int(part) for part in args.sizes.split(",")]
     except ValueError:
         raise InvalidParameter(f"sizes must be whole numbers like 784,300,100,10, got {args.sizes!r}.") from None
+    if args.K is not None and args.total is None:
+        raise InvalidParameter("--K must come with --total and --eps, got it alone.")
     if (args.total is None) != (args.eps is None):
         raise InvalidParameter("sample sizes need both --total and --eps, got one of them.")
     found: dict[str, Any] = {
@@ -192,7 +213,7 @@ def _plan(args: argparse.Namespace) -> int:
             str(rule): _whole(sample_size(np.array([total]), eps, row_delta, K=K, rule=rule)[0]) for rule in Rule
         }
     if args.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(found, indent=1, allow_nan=False))
         return 0
     from rich.table import Table
 
@@ -208,22 +229,30 @@ def _plan(args: argparse.Namespace) -> int:
     console = _console()
     console.print(table)
     if "sample_sizes" in found:
-        line = ", ".join(f"{rule} {number(float(m))}" for rule, m in found["sample_sizes"].items())
+        line = ", ".join(
+            f"{rule} {number(math.inf if m is None else float(m))}" for rule, m in found["sample_sizes"].items()
+        )
         console.print(f"Draws for one group with S = {args.total:g}, eps = {args.eps:g}: {line}.")
         console.print("The binomial number is necessary for the worst group; it certifies nothing.")
     return 0
 
 
+def _targets(out: str) -> tuple[Path, Path]:
+    """The page and the numbers, where both can be written."""
+    from boundlab.files import writable
+
+    page, data = Path(out) / "index.html", Path(out) / "audit.json"
+    for target in (page, data):
+        writable(target)
+    return page, data
+
+
 def _finish(result: Audit, out: str) -> int:
+    from boundlab.files import write_atomically
     from boundlab.report.summary import headline, tables
 
-    folder = Path(out)
-    page, data = folder / "index.html", folder / "audit.json"
-    html = result.to_html()
-    result.to_json(data)
-    from boundlab.files import write_atomically
-
-    write_atomically(page, html)
+    page, data = _targets(out)
+    write_atomically({page: result.to_html(), data: result.to_json()})
     console = _console()
     for table in tables(result):
         console.print(table)
@@ -232,42 +261,56 @@ def _finish(result: Audit, out: str) -> int:
     return 0
 
 
-def _method(args: argparse.Namespace, net: Network) -> Compressor:
-    """Build the named compressor from the flags that are fields of its dataclass."""
+def _methods(args: argparse.Namespace, net: Network) -> tuple[Compressor, ...] | None:
+    """Build the named compressor: its dataclass fields are the flags it takes. None: an audit's own four."""
     import dataclasses
 
     from boundlab.compressors import METHODS
 
+    given = _pairs(args.fields)
+    if args.method is None:
+        if given:
+            raise InvalidParameter(f"a flag must be known without --method, got --{next(iter(given))}.")
+        return None
     fits = [m for m in METHODS if m.name == args.method] or [m for m in METHODS if m.name.endswith("-" + args.method)]
     if len(fits) != 1:
         names = ", ".join(m.name for m in METHODS)
         raise InvalidParameter(f"method must be one of {names}, got {args.method!r}.")
     kind = fits[0]
-    hints = typing.get_type_hints(kind)
-    given: dict[str, Any] = {}
-    for field in dataclasses.fields(typing.cast(Any, kind)):
-        value = getattr(args, field.name, None)
-        if field.name == "nnz" and value is None:
-            value = max(1, net.nnz // 2)
-        if value is not None:
-            given[field.name] = _convert(field.name, value, hints[field.name])
-    unused = [n for n in ("nnz", "K", "rule", "schedule") if getattr(args, n) is not None and n not in given]
-    if unused:
-        raise InvalidParameter(f"{kind.name} takes {', '.join(given)}, got --{unused[0]}.")
-    return kind(**given)
+    types = typing.get_type_hints(kind)
+    fields = [f.name for f in dataclasses.fields(typing.cast(Any, kind))]
+    unknown = [name for name in given if name not in fields]
+    if unknown:
+        raise InvalidParameter(f"{kind.name} takes --{', --'.join(fields)}, got --{unknown[0]}.")
+    values = {"eps": args.eps, "delta": args.delta, "nnz": max(1, net.nnz // 2)}
+    values = {name: value for name, value in values.items() if name in fields}
+    values |= {name: _convert(name, text, types[name]) for name, text in given.items()}
+    return (kind(**values),)
 
 
-def _convert(name: str, value: Any, kind: Any) -> Any:
-    if isinstance(kind, types.UnionType) or not (isinstance(kind, type) and issubclass(kind, StrEnum)):
-        return value
+def _pairs(words: Sequence[str]) -> dict[str, str]:
+    """Read --name value and --name=value."""
+    found, rest = {}, list(words)
+    while rest:
+        word = rest.pop(0)
+        name, has_value, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name or not (has_value or rest):
+            raise InvalidParameter(f"a method's fields must be given as --name value, got {word!r}.")
+        found[name.replace("-", "_")] = value if has_value else rest.pop(0)
+    return found
+
+
+def _convert(name: str, text: str, kind: type) -> Any:
     try:
-        return kind(value)
+        return kind(text)
     except ValueError:
-        raise InvalidParameter(f"{name} must be one of {', '.join(kind)}, got {value!r}.") from None
+        known = f"one of {', '.join(kind)}" if issubclass(kind, StrEnum) else f"of type {kind.__name__}"
+        raise InvalidParameter(f"{name} must be {known}, got {text!r}.") from None
 
 
-def _whole(value: float) -> int | float:
-    return int(value) if value < 2**53 else float(value)
+def _whole(value: float) -> int | float | None:
+    """A sample size for JSON: null where no number of draws suffices."""
+    return int(value) if value < 2**53 else float(value) if math.isfinite(value) else None
 
 
 def _console() -> Any:

@@ -84,6 +84,9 @@ class DataSet:
         if (upper < lower).any():
             k = int(np.argmax(upper < lower))
             raise InvalidParameter(f"upper must not be below lower, got {upper[k]:g} < {lower[k]:g} at coordinate {k}.")
+        with np.errstate(over="ignore"):
+            if not np.isfinite(upper - lower).all():
+                raise InvalidParameter("a box must have a finite width in every coordinate, got one above 1e308.")
         if (upper == lower).all():
             raise InvalidParameter("a box must have a positive width in at least one coordinate, got a single point.")
 
@@ -150,10 +153,11 @@ def _read(source: str) -> DataSet:
 def _scaled(data: DataSet, scale: float, shift: float) -> DataSet:
     if scale == 1.0 and shift == 0.0:
         return data
-    if data.lower is not None and data.upper is not None:
-        ends = [scale * end + shift for end in (data.lower, data.upper)]
-        return DataSet(name=data.name, lower=np.minimum(*ends), upper=np.maximum(*ends))
-    x_train, x_test = (None if x is None else scale * x + shift for x in (data.x_train, data.x_test))
+    with np.errstate(over="ignore", invalid="ignore"):  # DataSet refuses what overflows
+        if data.lower is not None and data.upper is not None:
+            ends = [scale * end + shift for end in (data.lower, data.upper)]
+            return DataSet(name=data.name, lower=np.minimum(*ends), upper=np.maximum(*ends))
+        x_train, x_test = (None if x is None else scale * x + shift for x in (data.x_train, data.x_test))
     return DataSet(name=data.name, x_train=x_train, y_train=data.y_train, x_test=x_test, y_test=data.y_test)
 
 
@@ -232,8 +236,8 @@ def _domain(file: str, entry: str) -> Mapping[str, Any]:
 def _numbers(name: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InvalidParameter(f"{name} must be numbers, got {type(value).__name__}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidParameter(f"{name} must be numbers that float64 can hold, got {type(value).__name__}.") from None
 
 
 def _flattened(name: str, value: Any, columns: int | None) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from boundlab import _errors
 from boundlab._errors import InvalidParameter
+from boundlab.compressors.method import fingerprints
 from boundlab.findings import CLASSIFICATION, DISAGREEMENT
 from boundlab.network import Network
 from boundlab.records import Row
@@ -52,6 +52,8 @@ def deal(
 ) -> Deal:
     """Deal the points out; state every rule that the data break."""
     width, classes = network.sizes[0], network.sizes[-1]
+    if inputs is not None and not callable(inputs):
+        raise InvalidParameter(f"inputs must be a function of (rng, n), got {type(inputs).__name__}.")
     if inputs is not None:
         if train is not None or holdout is not None:
             raise InvalidParameter("an audit takes either data or inputs(rng, n), got both.")
@@ -72,6 +74,7 @@ def deal(
             "no hold-out was given: calibration points come from the training data, so every relative "
             "certificate and the test-set bound lose their premise; only the Occam bounds keep theirs"
         )
+    network.require_finite(xh)
     if len(xh) < 30:
         raise InvalidParameter(f"an audit needs at least 30 hold-out points, got {len(xh)}.")
     order = rng.permutation(len(xh))
@@ -106,6 +109,8 @@ def _from_sampler(network: Network, inputs: Sampler, rng: np.random.Generator) -
         return _errors.matrix("inputs(rng, n)", inputs(rng, min(n, max(100, ENTRIES // width))), columns=width)
 
     x, test = draw(LABELLED), draw(LABELLED)
+    network.require_finite(x)
+    network.require_finite(test)
     y, test_y = network(x).argmax(axis=1), network(test).argmax(axis=1)
     enough = network.sizes[-1] > 1 and len(np.unique(y)) > 1 and len(np.unique(test_y)) > 1
     calibrate, certify = draw(CALIBRATE), draw(CERTIFY)
@@ -115,12 +120,12 @@ def _from_sampler(network: Network, inputs: Sampler, rng: np.random.Generator) -
         inputs=inputs,
         labelled=(x, y) if enough else None,
         test=(test, test_y) if enough else None,
-        test_error=0.0 if enough else None,
+        test_error=network.errors(test, test_y) / len(test) if enough else None,
         risk=DISAGREEMENT,
         reused=False,
         overlap=None,
         counts={
-            "train": len(x),
+            "train": len(x) if enough else 0,
             "holdout": len(test),
             "calibrate": len(calibrate),
             "certify": len(certify),
@@ -131,15 +136,13 @@ def _from_sampler(network: Network, inputs: Sampler, rng: np.random.Generator) -
 
 
 def _labelled(name: str, pair: Labelled, width: int, classes: int) -> Labelled:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise InvalidParameter(f"{name} must be a pair (x, y), got {type(pair).__name__}.")
     x = _errors.matrix(f"{name} x", pair[0], columns=width)
     return x, _errors.labels(f"{name} y", pair[1], points=len(x), classes=classes)
 
 
 def _count_common(x: np.ndarray, other: np.ndarray) -> int:
     """How many rows of `other` occur in `x`, bit for bit."""
-
-    def digest(row: np.ndarray) -> bytes:
-        return hashlib.blake2b(row.tobytes(), digest_size=16).digest()
-
-    known = {digest(row) for row in x}
-    return sum(digest(row) in known for row in other)
+    known = set(fingerprints(x))
+    return sum(digest in known for digest in fingerprints(other))

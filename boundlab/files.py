@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,28 @@ def _current_folder_importable() -> Iterator[None]:
             sys.path.remove(folder)
 
 
-def write_atomically(path: str | os.PathLike[str], text: str) -> None:
-    """Write text so that a reader sees the old file or the new one, never a half of it."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+def write_atomically(texts: Mapping[Path, str]) -> None:
+    """Write all texts, or none: a reader sees the old files or the new ones, never a half of one.
+
+    All drafts are written before the first one takes its place.
+    """
+    drafts = {target: target.with_name(f".{target.name}.{os.getpid()}.tmp") for target in texts}
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(target)
+        for target, draft in drafts.items():
+            writable(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(texts[target], encoding="utf-8", errors="backslashreplace")
+        for target, draft in drafts.items():
+            draft.replace(target)
     finally:
-        draft.unlink(missing_ok=True)
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
+
+
+def writable(target: Path) -> None:
+    """Raise InvalidParameter where no file can be written at `target`; called before long work."""
+    if target.is_dir():
+        raise InvalidParameter(f"an output file must not be a folder, got {target}.")
+    folder = next(p for p in target.absolute().parents if p.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InvalidParameter(f"an output folder must be writable, got {folder}.")

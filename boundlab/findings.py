@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,7 +155,7 @@ class Audit(Record):
         """Return the JSON text, and write it to `path` (atomically) where one is given."""
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
         if path is not None:
-            write_atomically(path, text)
+            write_atomically({Path(path): text})
         return text
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -163,7 +164,7 @@ class Audit(Record):
 
         text = page(self)
         if path is not None:
-            write_atomically(path, text)
+            write_atomically({Path(path): text})
         return text
 
     def _repr_html_(self) -> str:

@@ -81,6 +81,15 @@ class Network:
             read.append(layer(read[-1]))
         return read
 
+    def require_finite(self, x: np.ndarray) -> None:
+        """Raise InvalidParameter where a value inside the net could overflow on x: NaN compares as no error at all."""
+        reach = float(np.abs(x).max(initial=0.0))
+        with np.errstate(over="ignore"):
+            for layer in self.layers:
+                reach = float((np.abs(layer.weight).sum(axis=1) * reach + np.abs(layer.bias)).max())
+        if not reach < 1e300:
+            raise InvalidParameter(f"the net's outputs must stay below 1e300, they may reach {reach:g}.")
+
     def with_weights(self, weights: Sequence[np.ndarray] | Iterable[np.ndarray]) -> Network:
         """The same net with other weight matrices; biases and activations are kept exactly."""
         return Network(

@@ -79,17 +79,19 @@ def error_curve(
 ) -> list[Row]:
     """Return, for budgets of several sizes, the relative error that Theorem B promises and the one observed.
 
-    One row per share of the weights: kept, promised and observed relative l1 error (medians over fresh points, and the
-    observed 95 % quantile), and the shares of decisions promised and kept.
+    One row per share of the weights: kept, the delta of the promise, promised and observed relative l1 error (medians
+    over fresh points, and the observed 95 % quantile), and the shares of decisions promised and kept.
     """
     rows = []
     for share in shares:
         method = CoreNetBudget(nnz=max(1, round(share * network.nnz)), delta=delta)
         small = compress(network, method, points, rng=rng)
-        error = certify(small, fresh).error
+        promise = certify(small, fresh)
+        error = promise.error
         rows.append(
             {
                 "kept": small.ratio,
+                "delta": promise.delta,
                 "promised": error["promised_relative_l1_median"],
                 "observed": error["observed_relative_l1_median"],
                 "observed_q95": error["observed_relative_l1_q95"],

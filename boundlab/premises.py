@@ -16,9 +16,9 @@ from boundlab.records import Premise, Status
 
 ALPHA = 0.01
 """Error level of each test of a premise (divided by the number of features that are tested)."""
-CONTAMINATED = 0.1
-"""Share of hold-out points found in the training data from which the premise counts as violated; data sets repeat a
-point now and then by nature."""
+CONTAMINATED = 0.01
+"""Share of hold-out points found among points that they must be independent of, from which on that premise counts as
+violated; data sets repeat a point now and then by nature."""
 UNSEEN = "the calibration and hold-out points were not used in training"
 
 
@@ -91,10 +91,10 @@ def assumption_2(network: Network, x: np.ndarray) -> Premise:
 def unseen(independent: bool | None, *, overlap: int | None = None, points: int = 0, drawn: bool = False) -> Premise:
     """State whether the calibration points are independent of training: asked of the caller, checked where possible.
 
-    `drawn`: they were drawn for this audit from a given distribution, so that no training can have seen them.
+    `drawn`: they were drawn for this audit by a sampler that the caller gave.
     """
-    if drawn:
-        return Premise(text=UNSEEN, status=Status.CHECKED, evidence="they were drawn for this audit")
+    if drawn and independent is None:
+        return Premise(text=UNSEEN, status=Status.ASSUMED, evidence="the given sampler drew them for this audit")
     known = "" if overlap is None else f"; {overlap} of {points} points also occur in the training data"
     contaminated = overlap is not None and overlap >= CONTAMINATED * max(1, points)
     status = Status.VIOLATED if independent is False or contaminated else Status.ASSUMED

@@ -193,6 +193,7 @@ class Compression(Record):
     original: Network
     coresets: tuple[Coreset, ...]
     compressor: Any  # the method: a frozen dataclass of boundlab.compressors
+    calibration: frozenset[bytes] = frozenset()  # digests of the points that the plan was made on
     seed: int | None
 
     @property
@@ -250,11 +251,15 @@ class Premise(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate(Record):
-    """A promise about a compressed net: `claim` fails with probability at most `delta`, if no premise fails.
+    """A promise: `claim` fails with probability at most `delta` over fresh coins and a fresh input together.
+
+    It is no statement about all inputs of the one net that was drawn: of that one it says that with probability at
+    least 1 - sqrt(delta) over the coins the claim fails on at most a share sqrt(delta) of the inputs (Markov). A net
+    picked among several draws has no promise.
 
     `budget` shares `delta` out over its causes and adds up to it; `confidence_delta` is the chance that the hold-out
-    sample, from which a part of the budget was estimated, misleads. `sampled_share` is the share of groups
-    that are sampled at all: at 0 nothing was removed and the promise is empty.
+    sample, from which a part of the budget was estimated, misleads. `sampled_share` is the share of groups that are
+    not kept exactly, but sampled or, where no calibration point activates them, dropped: at 0 the net is the original.
     """
 
     claim: str
@@ -275,7 +280,7 @@ class Certificate(Record):
         A promised error is relative: at 1 or more, the zero net would keep the promise too.
         """
         typical = self.error.get("promised_relative_l1_median", self.eps if self.eps is not None else 0.0)
-        return self.sampled_share == 0 or self.delta >= 1 or typical >= 1
+        return self.sampled_share == 0 or not self.delta < 1 or not typical < 1
 
     @property
     def void(self) -> bool:
@@ -292,6 +297,7 @@ class Certificate(Record):
         return [
             {
                 "claim": self.claim,
+                "over": "coins,x",
                 "theorem": self.theorem,
                 "eps": self.eps,
                 "delta": self.delta,

@@ -148,7 +148,7 @@ def test_a_third_party_net_audits_without_change(file: str, data: str, boundlab_
     if given.x_train is None:
         audit = bl.audit(net, inputs=given.sample, rng=0, max_trials=300)
         assert audit.data["fresh"] is None, "fresh inputs never run out"
-        assert str(audit.premises[0].status) == "checked"
+        assert "drew them for this audit" in audit.premises[0].evidence
     else:
         assert given.y_train is not None
         assert given.x_test is not None

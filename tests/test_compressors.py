@@ -470,7 +470,7 @@ def test_delta_is_in_0_1(method: Any, delta: float) -> None:
 @sampling
 @pytest.mark.parametrize("K", [0.5, 0.0, -1.0, math.nan])
 def test_k_is_at_least_one(method: Any, K: float) -> None:
-    with pytest.raises(InvalidParameter, match="K must be finite and at least 1"):
+    with pytest.raises(InvalidParameter, match="K must be at least 1 and at most"):
         compress(NET, replace(method, K=K), POINTS, rng=0)
 
 

@@ -208,7 +208,7 @@ def test_budget_of_a_certificate_adds_up_to_its_delta(method: Compressor, eps: f
     promise = certify(small, sparse(np.random.default_rng(17), points))
     assert promise.budget["coins"] == DELTA / 2
     assert promise.delta == pytest.approx(sum(promise.budget.values()), rel=1e-15)
-    bad = int(promise.premises[1].numbers["bad"])
+    bad = int(promise.premises[-1].numbers["bad"])
     limit = float(beta.ppf(1 - CONFIDENCE, bad + 1, points - bad))  # Clopper-Pearson, by another implementation
     assert promise.budget["bad points"] == pytest.approx(limit, rel=1e-9)
     assert promise.confidence_delta == CONFIDENCE
@@ -236,7 +236,7 @@ def test_bad_points_of_another_distribution_are_found() -> None:
     mixed = sparse(rng, 400)
     mixed[:100, 60:] = 0.0  # a quarter of the points has its mass on few features: shares 20 times as large
     promise = certify(small, mixed)
-    assert promise.premises[1].numbers == {"bad": 100.0, "points": 400.0}
+    assert promise.premises[-1].numbers == {"bad": 100.0, "points": 400.0}
     assert 0.25 < promise.budget["bad points"] < 0.35
     assert not promise.met
     assert certify(small, mixed[:100]).delta == 1.0
@@ -249,9 +249,9 @@ def test_bad_points_are_those_with_a_share_above_k_times_its_sensitivity() -> No
     share = x * weight / (x @ weight)[:, None]  # (points, features)
     bad = int((share > plan.K * plan.sensitivities.values * (1 + 1e-10)).any(axis=1).sum())
     assert 0 < bad < 300
-    assert certify(small, x).premises[1].numbers["bad"] == bad
+    assert certify(small, x).premises[-1].numbers["bad"] == bad
     wider = replace(small, coresets=(replace(small.coresets[0], plan=replace(plan, K=1.25)),))
-    assert certify(wider, x).premises[1].numbers["bad"] == 0
+    assert certify(wider, x).premises[-1].numbers["bad"] == 0
 
 
 def test_condition_numbers_above_their_bound_make_a_point_bad() -> None:
@@ -264,7 +264,7 @@ def test_condition_numbers_above_their_bound_make_a_point_bad() -> None:
     assert any((p.draws > 0).any() for p in small.plans)
     above = int((ratio > small.plans[2].condition).sum())
     assert 0 < above < 600
-    assert certify(small, x).premises[1].numbers["bad"] == above
+    assert certify(small, x).premises[-1].numbers["bad"] == above
 
 
 def test_relative_certificate_refuses_a_plan_that_does_not_end_at_eps() -> None:
@@ -293,7 +293,14 @@ def test_reused_points_void_a_certificate(independent: bool | None, void: bool) 
     [(None, Status.ASSUMED), (0, Status.ASSUMED), (9, Status.ASSUMED), (10, Status.VIOLATED), (100, Status.VIOLATED)],
 )
 def test_many_points_found_in_the_training_data_overrule_the_callers_word(overlap: int | None, status: Status) -> None:
-    assert unseen(True, overlap=overlap, points=100).status is status
+    assert unseen(True, overlap=overlap, points=1000).status is status
+
+
+def test_a_holdout_that_calibrated_the_plan_voids_the_certificate() -> None:
+    points = sparse(np.random.default_rng(31), 400)
+    small = compress(SHARP_NET, additive, points, rng=0)
+    assert certify(small, points, independent=True).void
+    assert not certify(small, sparse(np.random.default_rng(32), 400), independent=True).void
 
 
 def test_the_published_certificate_is_void_where_its_premises_fail() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, PremiseViolated, positive
 from boundlab._theory import implements
-from boundlab.bounds.generalization_bound import GeneralizationBound, chance, evidence, require_finite, telescope
+from boundlab.bounds.generalization_bound import GeneralizationBound, chance, evidence, telescope
 from boundlab.nets.condition import condition_numbers
 from boundlab.nets.importance import exceeds
 from boundlab.records import Bound, Compression, Premise, SamplePlan, Status
@@ -114,7 +114,7 @@ class CoreNetCorollary(GeneralizationBound):
         x, y = evidence(compression, x, y)
         plans = _plans(compression)
         net, n, share = compression.original, len(x), self.delta / (2.0 * len(self.margins))
-        require_finite(net, x)
+        net.require_finite(x)
         f = net(x)
         others = f.copy()
         others[np.arange(n), y] = -np.inf

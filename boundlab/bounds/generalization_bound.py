@@ -49,7 +49,7 @@ def evidence(compression: Compression, x: Any, y: Any) -> tuple[np.ndarray, np.n
         raise InvalidParameter(f"a bound needs a Compression, got {type(compression).__name__}.")
     sizes = compression.net.sizes
     x = matrix("x", x, columns=sizes[0])
-    return x, labels("y", y, points=len(x), classes=sizes[-1])
+    return x, labels("y", y, points=len(x), classes=sizes[-1], present=1)
 
 
 def chance(compression: Compression) -> float:
@@ -59,18 +59,8 @@ def chance(compression: Compression) -> float:
 
 def count_errors(net: Network, x: np.ndarray, y: np.ndarray) -> int:
     """Wrongly classified points, ties included, of a net whose outputs cannot overflow."""
-    require_finite(net, x)
+    net.require_finite(x)
     return net.errors(x, y)
-
-
-def require_finite(net: Network, x: np.ndarray) -> None:
-    """Raise InvalidParameter where a value inside the net could overflow: NaN compares as no error at all."""
-    reach = float(np.abs(x).max(initial=0.0))
-    with np.errstate(over="ignore"):
-        for layer in net.layers:
-            reach = float((np.abs(layer.weight).sum(axis=1) * reach + np.abs(layer.bias)).max())
-    if not reach < 1e300:
-        raise InvalidParameter(f"the net's outputs must stay below 1e300, they may reach {reach:g}.")
 
 
 def telescope(names: Sequence[str], levels: Sequence[float]) -> tuple[tuple[str, float], ...]:

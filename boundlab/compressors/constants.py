@@ -50,6 +50,8 @@ def constants(sizes: Sequence[int], delta: float, *, variant: str = "published")
     """
     sizes = [positive_int("a layer size", n) for n in sizes]
     probability("delta", delta)
+    if max(sizes) > 10**12:
+        raise InvalidParameter(f"a layer size must be at most 10^12, got one of {len(str(max(sizes)))} digits.")
     if len(sizes) < 2:
         raise InvalidParameter(f"a net has at least an input and an output size, got {len(sizes)} sizes.")
     eta = sum(sizes[1:])

@@ -239,7 +239,7 @@ def _budget_factor(own: Sequence[Sensitivities], nnz: int) -> float:
 
 def _check(delta: float, K: float, rule: Rule) -> None:
     probability("delta", delta)
-    if not 1.0 <= K < np.inf:
-        raise InvalidParameter(f"K must be finite and at least 1, got K={K!r}.")
+    if isinstance(K, str) or not 1.0 <= K <= 1e9:
+        raise InvalidParameter(f"K must be at least 1 and at most 1e9, got K={K!r}.")
     if choice("rule", rule, Rule) is Rule.BINOMIAL:
         raise InvalidParameter("a plan's rule must certify: published, bernstein or kl, got binomial.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -52,6 +53,9 @@ def compress(
 
         network = as_network(network)
     points = _errors.matrix("points", points, columns=network.sizes[0])
+    if network.nnz == 0:
+        raise InvalidParameter("a net to compress must have at least one non-zero weight, got none.")
+    network.require_finite(points)
     seed, generator = as_generator(rng)
     plans = method.plan(network, points)
     weights, coresets = [], []
@@ -65,8 +69,14 @@ def compress(
         original=network,
         coresets=tuple(coresets),
         compressor=method,
+        calibration=frozenset(fingerprints(points)),
         seed=seed,
     )
+
+
+def fingerprints(points: np.ndarray) -> list[bytes]:
+    """One 128-bit digest per point: equal points, equal digests."""
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(points)]
 
 
 def redraw(compression: Compression, rng: np.random.Generator) -> Network:

@@ -138,7 +138,8 @@ def _binomial_size(p: np.ndarray, eps: np.ndarray, delta: float, limit: np.ndarr
     sizes are (1 - p)/p (z/eps)² with z the normal quantile at delta/2.
     """
     z = float(ndtri(delta / 2.0))
-    found = np.minimum(limit, np.maximum(EXACT_UP_TO, (1.0 - p) / p * (z / eps) ** 2))
+    with np.errstate(over="ignore"):
+        found = np.minimum(limit, np.maximum(EXACT_UP_TO, (1.0 - p) / p * (z / eps) ** 2))
     for r in np.flatnonzero(wanted & (limit <= EXACT_UP_TO)):
         found[r] = _first_passing(float(p[r]), float(eps[r]), delta, float(limit[r]))
     return found

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, choice
+from boundlab._errors import choice, share
 from boundlab._theory import implements
 from boundlab.nets.groups import per_side, side_sums
 from boundlab.network import Network
@@ -64,8 +64,7 @@ def layer_errors(eps: float, condition: np.ndarray, cost: np.ndarray, schedule: 
     sigma that the exact recursion allows is found by bisection. With infinite condition numbers the result is 0 and
     every size infinite.
     """
-    if not 0.0 < eps <= 1.0:
-        raise InvalidParameter(f"eps must be in (0, 1] for a relative guarantee, got eps={eps!r}.")
+    share("eps", eps)
     schedule = choice("schedule", schedule, Schedule)
     condition = np.maximum(np.asarray(condition, np.float64), 1.0)
     chain, depth = downstream(condition), len(condition)

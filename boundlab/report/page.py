@@ -68,8 +68,9 @@ def _methods(audit: Audit) -> str:
         + _table(rows, columns)
         + "<p class='soft'>A group is one neuron and one sign of its weights. Where m reaches a group's number of "
         "edges, the group is kept exactly; with every group kept the promise is that of the original net. A group that "
-        "no calibration point activates is dropped. Promises are on every output. “Observed error” is the median of "
-        "‖f̂ − f‖₁/‖f‖₁ on fresh points.</p>"
+        "no calibration point activates is dropped. A promise is on every output, and its δ is over fresh coins and a "
+        "fresh input together: the one net that was drawn fails on at most a share √δ of the inputs, with probability "
+        "at least 1 − √δ over the coins. “Observed error” is the median of ‖f̂ − f‖₁/‖f‖₁ on fresh points.</p>"
     )
 
 
