@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -336,22 +336,22 @@ def _progress() -> Iterator[Progress]:
 
         yield line
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
-    with Progress(
+    columns = (
         BarColumn(bar_width=30),
         TextColumn("{task.percentage:3.0f} %"),
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
-        console=console,
-        transient=True,
-    ) as bar:
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0)
-        yield _updater(lambda share, text: bar.update(task, completed=share, description=text))
 
+        def update(share: float, text: str) -> None:
+            bar.update(task, completed=share, description=text)
 
-def _updater(update: Callable[[float, str], None]) -> Progress:
-    return update
+        yield update
 
 
 if __name__ == "__main__":

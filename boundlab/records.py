@@ -7,6 +7,7 @@ are counts. Arrays inside a record are read-only by convention: make a new recor
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-class Record:
+class Record(ABC):
     """What all nouns share: rows, a frame, an HTML table."""
 
+    @abstractmethod
     def rows(self) -> list[Row]:
         """One flat dict per line of the record's table."""
-        raise NotImplementedError(f"{type(self).__name__} defines rows()")
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a pandas frame."""
