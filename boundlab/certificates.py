@@ -16,7 +16,7 @@ from boundlab.nets.condition import condition_numbers
 from boundlab.nets.groups import parts
 from boundlab.nets.importance import exceeds
 from boundlab.nets.propagate import envelope, relative_error
-from boundlab.premises import CONTAMINATED, assumption_1, assumption_2, unseen
+from boundlab.premises import assumption_1, assumption_2, contaminated, unseen
 from boundlab.records import Certificate, Compression, Premise, Status
 
 CONFIDENCE = 1e-3
@@ -52,8 +52,6 @@ def certify(
     """
     if not isinstance(compression, Compression):
         raise InvalidParameter(f"a certificate needs a Compression, got {type(compression).__name__}.")
-    if independent not in (True, False, None):
-        raise InvalidParameter(f"independent must be True, False or None, got {independent!r}.")
     x = _errors.matrix("points", points, columns=compression.original.sizes[0])
     compression.original.require_finite(x)
     compression.net.require_finite(x)
@@ -108,8 +106,7 @@ def _published(compression: Compression, x: np.ndarray) -> Form:
             evidence=f"smallest input {x.min():.3g}; {biased} layers have biases",
         ),
     )
-    kept = all(p.exact.all() for p in compression.plans)
-    budget = {} if kept else {"as published": method.delta}
+    budget = {} if compression.unchanged else {"as published": method.delta}
     return f"f̂(x) ∈ (1 ± {method.eps:g}) f(x) in every output", budget, premises, _errors_seen(compression, x)
 
 
@@ -136,8 +133,9 @@ def _relative(compression: Compression, x: np.ndarray) -> Form:
 def _additive(compression: Compression, x: np.ndarray) -> Form:
     """Theorem B: |f̂ - f| <= e^L(x) unless a coin fails (delta/2) or x is bad (hold-out)."""
     bad = _bad_shares(compression, x)
-    read, promised = envelope(compression.original, x, [p.groups for p in compression.plans], _eps(compression))
-    for plan, layer, e in zip(compression.plans, compression.original.layers, read, strict=True):
+    plans = compression.plans
+    read, promised = envelope(compression.original, x, [p.groups for p in plans], [p.eps for p in plans])
+    for plan, layer, e in zip(plans, compression.original.layers, read, strict=True):
         if (plan.draws > 0).any() and e.any():
             bad |= exceeds(layer, e, plan.sensitivities, plan.K, plan.draws == 0)
     bad |= ~np.isfinite(promised).all(axis=1)
@@ -180,7 +178,7 @@ def _disjoint(compression: Compression, x: np.ndarray) -> Premise:
     shared = sum(digest in compression.calibration for digest in fingerprints(x))
     return Premise(
         text="the hold-out is an i.i.d. sample that the plan was not made on",
-        status=Status.VIOLATED if shared >= CONTAMINATED * len(x) and shared else Status.ASSUMED,
+        status=Status.VIOLATED if contaminated(shared, len(x)) else Status.ASSUMED,
         evidence=f"{shared} of {len(x)} hold-out points also calibrated the plan",
         numbers={"shared": float(shared), "points": float(len(x))},
     )
@@ -195,7 +193,7 @@ def _spend(compression: Compression, bad: np.ndarray) -> tuple[dict[str, float],
         evidence=f"{count} of {points} hold-out points break it",
         numbers={"bad": float(count), "points": float(points)},
     )
-    if all(p.exact.all() for p in compression.plans):
+    if compression.unchanged:
         return {}, premise
     limit = upper_limit(count, points, CONFIDENCE)
     return {"coins": compression.compressor.delta / 2, "bad points": limit}, premise
@@ -211,10 +209,6 @@ def _errors_seen(compression: Compression, x: np.ndarray) -> dict[str, float]:
         "observed_relative_l1_q95": float(np.quantile(relative, 0.95, method="higher")),
         "agreement": float(np.mean(f.argmax(axis=1) == g.argmax(axis=1))),
     }
-
-
-def _eps(compression: Compression) -> list[np.ndarray]:
-    return [p.eps for p in compression.plans]
 
 
 def _decided(f: np.ndarray, e: np.ndarray) -> np.ndarray:

@@ -106,11 +106,12 @@ def _from_sampler(network: Network, inputs: Sampler, rng: np.random.Generator) -
     width = network.sizes[0]
 
     def draw(n: int) -> np.ndarray:
-        return _errors.matrix("inputs(rng, n)", inputs(rng, min(n, max(100, ENTRIES // width))), columns=width)
+        drawn = inputs(rng, min(n, max(100, ENTRIES // width)))
+        drawn = _errors.matrix("inputs(rng, n)", drawn, columns=width)
+        network.require_finite(drawn)
+        return drawn
 
     x, test = draw(LABELLED), draw(LABELLED)
-    network.require_finite(x)
-    network.require_finite(test)
     y, test_y = network(x).argmax(axis=1), network(test).argmax(axis=1)
     enough = network.sizes[-1] > 1 and len(np.unique(y)) > 1 and len(np.unique(test_y)) > 1
     calibrate, certify = draw(CALIBRATE), draw(CERTIFY)

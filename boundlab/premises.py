@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
 from boundlab.compressors.constants import constants
 from boundlab.concentration.binomial import upper_limit
@@ -88,16 +89,23 @@ def assumption_2(network: Network, x: np.ndarray) -> Premise:
     )
 
 
+def contaminated(shared: int, points: int) -> bool:
+    """Whether so many of the points are shared that chance repeats no longer explain it."""
+    return shared > 0 and shared >= CONTAMINATED * points
+
+
 def unseen(independent: bool | None, *, overlap: int | None = None, points: int = 0, drawn: bool = False) -> Premise:
     """State whether the calibration points are independent of training: asked of the caller, checked where possible.
 
     `drawn`: they were drawn for this audit by a sampler that the caller gave.
     """
+    if independent not in (True, False, None):
+        raise InvalidParameter(f"the word on unseen points must be True, False or None, got {independent!r}.")
     if drawn and independent is None:
         return Premise(text=UNSEEN, status=Status.ASSUMED, evidence="the given sampler drew them for this audit")
     known = "" if overlap is None else f"; {overlap} of {points} points also occur in the training data"
-    contaminated = overlap is not None and overlap >= CONTAMINATED * max(1, points)
-    status = Status.VIOLATED if independent is False or contaminated else Status.ASSUMED
+    seen = independent is False or (overlap is not None and contaminated(overlap, points))
+    status = Status.VIOLATED if seen else Status.ASSUMED
     said = {True: "the caller declares it", False: "the caller denies it", None: "nobody has declared it"}[independent]
     return Premise(
         text=UNSEEN,

@@ -208,6 +208,11 @@ class Compression(Record):
         return sum(c.nnz for c in self.coresets)
 
     @property
+    def unchanged(self) -> bool:
+        """True where every group is kept exactly: the net is the original."""
+        return all(p.exact.all() for p in self.plans)
+
+    @property
     def missed(self) -> int:
         """Non-zeros above (+) or below (-) the number asked for; 0 for a method that asks for none."""
         target = getattr(self.compressor, "nnz", None)

@@ -12,6 +12,7 @@ from boundlab import _errors
 from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
 from boundlab.coresets.alias import draw_counts
+from boundlab.nets.load import as_network
 from boundlab.network import Network
 from boundlab.records import Compression, Coreset, SamplePlan
 
@@ -39,7 +40,7 @@ def compress(
     network : Network, or a torch module that `as_network` can read
     method : a compressor, such as ``CoreNetBudget(nnz=10_000)``
     points : (points, features) calibration inputs, as the net reads them
-    rng : seed or Generator; the same seed gives the same coreset on any machine and number of threads
+    rng : seed or Generator; the same seed gives the same coreset on any number of threads
 
     Raises
     ------
@@ -48,10 +49,7 @@ def compress(
     """
     if not isinstance(method, Compressor):
         raise InvalidParameter(f"method must be a Compressor such as CoreNet(), got {type(method).__name__}.")
-    if not isinstance(network, Network):
-        from boundlab.nets.load import as_network
-
-        network = as_network(network)
+    network = as_network(network)
     points = _errors.matrix("points", points, columns=network.sizes[0])
     if network.nnz == 0:
         raise InvalidParameter("a net to compress must have at least one non-zero weight, got none.")

@@ -98,7 +98,7 @@ def additive_trial(compression: Compression) -> Trial:
 
 def _trial(compression: Compression, allowed: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Trial:
     original = compression.original
-    kept = all(p.exact.all() for p in compression.plans)
+    kept = compression.unchanged
 
     def trial(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
         outcomes = np.empty(len(x), np.int8)
