@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Literal
 
 CHECKS = ("symbolic", "exact", "monte_carlo", "teeth")
-NOT_THEOREMS = ("__main__", "judging", "proving", "recording", "pages")
+NOT_THEOREMS = ("__main__", "judging", "proving", "mutating", "recording", "pages")
 
 
 @dataclass(frozen=True, kw_only=True)

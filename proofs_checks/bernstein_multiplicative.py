@@ -18,7 +18,8 @@ from scipy.stats import binom
 from boundlab.concentration.multiplicative import bernstein_rate, lower_rate, upper_rate
 from boundlab.coresets.alias import draw_counts
 from boundlab.coresets.sensitivity_sampling import Rule, sample_size
-from proofs_checks import Theorem, require
+from proofs_checks import Evidence, Mutation, Theorem, require
+from proofs_checks.judging import judge, smallest_sabotage, violated
 
 THEOREM = Theorem(
     name="Bernstein's bound for a relative error",
@@ -27,6 +28,14 @@ THEOREM = Theorem(
     given=("T_1..T_m independent, in [0, 1/p], mean 1", "p = 1/(S K), where no share exceeds K s_j", "eps > 0"),
     claim=r"\Pr[|\bar T - 1| \ge \epsilon] \le 2 e^{-m\epsilon^2 p/(2+2\epsilon/3)}",
     status="holds",
+)
+
+MUTATIONS = (
+    Mutation(
+        file="concentration/multiplicative.py",
+        old="return eps * eps * p / (2.0 + 2.0 * eps / 3.0) * (1.0 - ROUNDING)",
+        new="return eps * eps * p / 2.0",
+    ),
 )
 
 EPSILONS = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(1), Fraction(3, 2))
@@ -118,29 +127,28 @@ def exact() -> str:
     )
 
 
-def failures(share: float, trials: int = 4_000) -> int:
-    """Trials in which `share` of Bernstein's m errs by more than eps: equal shares, a point active on one edge in 6."""
+def misses(share: float):
+    """A trial: `share` of Bernstein's m errs by more than eps on equal shares, a point active on one edge in 6."""
     edges, eps, delta = 60, 0.4, 0.1
     m = math.ceil(share * float(sample_size(np.array([1.0]), eps, delta, K=6.0, rule=Rule.BERNSTEIN)[0]))
-    indptr, q = np.arange(trials + 1, dtype=np.int64) * edges, np.full(trials * edges, 1 / edges)
-    counts = draw_counts(q, indptr, np.full(trials, m), np.random.default_rng(31)).reshape(trials, edges)
-    return int(np.count_nonzero(np.abs(counts[:, :10].sum(axis=1) * 6 / m - 1) > eps))
+
+    def trial(rng: np.random.Generator, n: int) -> np.ndarray:
+        indptr, q = np.arange(n + 1, dtype=np.int64) * edges, np.full(n * edges, 1 / edges)
+        counts = draw_counts(q, indptr, np.full(n, m), rng).reshape(n, edges)
+        return np.abs(counts[:, :10].sum(axis=1) * 6 / m - 1) > eps
+
+    return trial
 
 
-def refuted(count: int, trials: int, delta: float) -> bool:
-    """Exact one-sided binomial test of P(failure) <= delta at level 1e-6."""
-    return bool(binom.sf(count - 1, trials, delta) < 1e-6)
+def monte_carlo(effort: int = 1) -> Evidence:
+    return judge(misses(1.0), delta=0.1, trials=2_000 * effort, name="Bernstein's m, S K = 6")
 
 
-def monte_carlo() -> str:
-    count = failures(1.0)
-    require(not refuted(count, 4_000, 0.1), f"{count} failures in 4000 at delta=0.1")
-    return f"{count} failures in 4000 draws of the shipped size, S K = 6, delta=0.1"
+def teeth() -> Evidence:
+    def caught(factor: float) -> bool:
+        return violated(misses(1 / factor), delta=0.1, trials=2_000, name="fewer draws")
 
-
-def teeth() -> str:
-    few = failures(0.15)
-    require(refuted(few, 4_000, 0.1), f"0.15 of the draws: {few} failures were not caught")
+    slack = smallest_sabotage(caught)
     # long runs of coins: the exponent alone decides
     p, eps, m = 1e-2, 1.0, 10_000
     tail = float(binom.logsf(math.ceil((1 + eps) * m * p) - 1, m, p))
@@ -151,4 +159,5 @@ def teeth() -> str:
         require(tail > -m * value, f"{name} was not caught: ln P = {tail}, bound {-m * value}")
     spared = coin(5, Fraction(17, 19), Fraction(3, 4))[1]
     require(float(spared) > 2 * naive(Fraction(17, 19), 5, Fraction(3, 4)), "S K - 1 was not caught")
-    return f"refuted: {', '.join(sabotaged)}, S K - 1 for S K, 0.15 of m ({few} of 4000)"
+    text = f"refuted: m divided by {slack:g}, {', '.join(sabotaged)}, S K - 1 for S K"
+    return Evidence(text=text, slack=slack)
