@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from boundlab.data import DataSet as DataSet
     from boundlab.data import load_data as load_data
     from boundlab.findings import Audit as Audit
+    from boundlab.ledger import Ledger as Ledger
+    from boundlab.ledger import LedgerEntry as LedgerEntry
+    from boundlab.ledger import theorems as theorems
     from boundlab.nets.load import as_network as as_network
     from boundlab.nets.load import load_network as load_network
     from boundlab.nets.propagate import Schedule as Schedule
@@ -82,6 +85,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "boundlab.bounds": ("bound", "GeneralizationBound", "Occam", "TestSet", "CoreNetCorollary"),
     # verify
     "boundlab.verification": ("verify", "Claim", "Outcome"),
+    # the theorem ledger
+    "boundlab.ledger": ("theorems", "Ledger", "LedgerEntry"),
     # records
     "boundlab.records": (
         "Bound",

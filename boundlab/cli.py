@@ -1,4 +1,4 @@
-"""The command line: boundlab demo | audit | plan.
+"""The command line: boundlab demo | audit | plan | theorems.
 
 Nothing heavy is imported until a command runs. Bad input ends with one line on stderr, exit code 2, and no file.
 """
@@ -116,6 +116,11 @@ def build_parser() -> Parser:
     plan.add_argument("--K", type=float, help="constant K of the sample sizes (default: ln(eta eta*))")
     plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(run=_plan, takes_fields=False)
+
+    theorems = commands.add_parser("theorems", help="the theorem ledger: what holds, what is refuted, and why")
+    theorems.add_argument("key", nargs="?", metavar="KEY", help="one theorem whole (default: a table of all)")
+    theorems.add_argument("--json", action="store_true", help="print JSON: a list with one object per theorem")
+    theorems.set_defaults(run=_theorems, takes_fields=False)
     return parser
 
 
@@ -234,6 +239,24 @@ def _plan(args: argparse.Namespace) -> int:
         )
         console.print(f"Draws for one group with S = {args.total:g}, eps = {args.eps:g}: {line}.")
         console.print("The binomial number is necessary for the worst group; it certifies nothing.")
+    return 0
+
+
+def _theorems(args: argparse.Namespace) -> int:
+    import json
+
+    from boundlab.ledger import theorems
+
+    ledger = theorems()
+    if args.json:
+        chosen = ledger if args.key is None else [ledger[args.key]]
+        print(json.dumps([entry.to_dict() for entry in chosen], indent=1, ensure_ascii=False, allow_nan=False))
+        return 0
+    from boundlab.report.theorems import details, overview
+
+    console = _console()
+    for part in overview(ledger) if args.key is None else details(ledger[args.key]):
+        console.print(part)
     return 0
 
 

@@ -12,7 +12,7 @@ LAYERS = [
     {"_errors", "_theory"},
     {"files", "network"},
     {"records"},
-    {"concentration", "data"},
+    {"concentration", "data", "ledger"},
     {"coresets", "codes", "nets"},
     {"compressors", "bounds"},
     {"premises", "sizes"},
@@ -24,7 +24,7 @@ LAYERS = [
     {"cli"},
 ]
 RANK = {room: k for k, layer in enumerate(LAYERS) for room in layer}
-NO_TORCH = {"_errors", "_theory", "network", "records", "concentration", "coresets", "codes", "data"}
+NO_TORCH = {"ledger", "_errors", "_theory", "network", "records", "concentration", "coresets", "codes", "data"}
 FILES = sorted(p for p in (ROOT / "boundlab").rglob("*.py"))
 
 
