@@ -25,7 +25,8 @@ bench: install
 	$(BIN)/python -m tests.benchmarks
 
 evidence: install
-	$(BIN)/pytest proofs_checks tests -q -m evidence
+	$(BIN)/pytest tests -q -m evidence
+	$(BIN)/python -m proofs_checks --record --effort 10
 
 clean:
 	rm -rf .venv report build *.egg-info .pytest_cache .ruff_cache .benchmarks

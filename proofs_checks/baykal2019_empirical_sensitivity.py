@@ -9,17 +9,18 @@ one is it with probability at most 1/(n+1). Shares sum to 1, hence 1 <= S = sum_
 from __future__ import annotations
 
 import itertools
+import math
 from fractions import Fraction
 
 import numpy as np
 import sympy as sp
-from scipy.stats import binom, binomtest
 
 from boundlab.nets.groups import side_sums
 from boundlab.nets.importance import exceeds, sensitivities
 from boundlab.network import Layer
 from boundlab.records import Sensitivities
-from proofs_checks import Theorem, require
+from proofs_checks import Evidence, Mutation, Theorem, require
+from proofs_checks.judging import judge, smallest_sabotage, violated
 
 THEOREM = Theorem(
     name="Empirical sensitivity",
@@ -27,6 +28,20 @@ THEOREM = Theorem(
     given=("activations >= 0", "n calibration points and the fresh one i.i.d., independent of the net"),
     claim=r"\Pr[s_j \le M_j/K] = F_j(M_j/K)^n, \quad \Pr[g_j(x) > s_j] \le 1/(n+1), \quad 1 \le S \le \min(|W|, n)",
     status="holds",
+)
+
+MUTATIONS = (
+    Mutation(file="nets/importance.py", old="row[j] = share if share > row[j] else row[j]", new="row[j] = share"),
+    Mutation(
+        file="nets/importance.py",
+        old="_max_times(np.ascontiguousarray(a), _inverse(plus), _inverse(minus)",
+        new="_max_times(np.ascontiguousarray(a), _inverse(plus + minus), _inverse(plus + minus)",
+    ),
+    Mutation(
+        file="nets/importance.py",
+        old="hit |= share > limit[i, j] * total",
+        new="hit |= share > 2.0 * limit[i, j] * total",
+    ),
 )
 
 SLUG = "baykal2019_empirical_sensitivity"
@@ -133,22 +148,48 @@ def dense(w: np.ndarray, a: np.ndarray) -> np.ndarray:
     return best
 
 
-def fresh_exceeds(points: int, trials: int, seed: int, *, use: int | None = None) -> int:
-    """Trials in which a fresh point's share exceeds the shipped s of one edge; of the points, `use` count at most.
+def fresh_exceeds(points: int, *, share: float = 1.0):
+    """A trial: a fresh point's share exceeds the shipped s of one edge, taken over `share` of the points.
 
-    A row of two edges with inputs of its own is one trial, fifty of them make a layer.
+    A row of two edges with inputs of its own is one trial, a hundred of them make a layer.
     """
-    rng, rows, count = np.random.default_rng(seed), 50, 0
+    rows, used = 100, math.ceil(share * points)
     many = layer(np.kron(np.eye(rows), np.ones(2)))
-    for _ in range(trials // rows):
-        a = rng.pareto(1.2, size=(points + 1, 2 * rows))
-        s = sensitivities(many, [a[: use or points]], theorem=SLUG)
-        fresh = sensitivities(many, [a[-1:]], theorem=SLUG)  # of one point: its shares
-        count += int(np.count_nonzero(fresh.values[::2] > s.values[::2]))
-    return count
+
+    def trial(rng: np.random.Generator, n: int) -> np.ndarray:
+        found = np.empty(0, bool)
+        while len(found) < n:
+            a = rng.pareto(1.2, size=(used + 1, 2 * rows))
+            s = sensitivities(many, [a[:used]], theorem=SLUG)
+            fresh = sensitivities(many, [a[-1:]], theorem=SLUG)  # of one point: its shares
+            found = np.concatenate([found, fresh.values[::2] > s.values[::2]])
+        return found[:n]
+
+    return trial
 
 
-def monte_carlo() -> str:
+ROOM, K_PRIME, LOSS = 2.0, 1.6, 0.05  # uniform shares: F(M/2) = 1/2 <= e^(-1/1.6) = 0.535
+ADVERTISED = math.ceil(K_PRIME * math.log(1 / LOSS))
+
+
+def too_low(points: int):
+    """A trial: the shipped s of an edge whose share is uniform on (0, 1) stays at or below M/K = 1/2."""
+    rows = 100
+    many = layer(np.kron(np.eye(rows), np.ones(2)))
+
+    def trial(rng: np.random.Generator, n: int) -> np.ndarray:
+        found = np.empty(0, bool)
+        while len(found) < n:
+            u = rng.random((points, rows))
+            a = np.stack([u, 1 - u], axis=2).reshape(points, -1)
+            found = np.concatenate([found, sensitivities(many, [a], theorem=SLUG).values[::2] <= 1 / ROOM])
+        return found[:n]
+
+    return trial
+
+
+def brute_force() -> float:
+    """The largest gap between the kernels and a plain tensor, on layers of random shapes."""
     rng, worst = np.random.default_rng(71), 0.0
     for points, out, width in ((1, 3, 5), (63, 20, 30), (65, 9, 40), (200, 17, 33)):
         w = rng.normal(size=(out, width)) * (rng.random((out, width)) < 0.8)
@@ -165,13 +206,23 @@ def monte_carlo() -> str:
         broken = (np.abs(w) * fresh[:, None, :] > 2 * (1 + 1e-10) * limit * totals).any(axis=(1, 2))
         got = exceeds(layer(w), fresh, s, 2.0, np.zeros(len(s.groups), bool))
         require(np.array_equal(got, broken), "exceeds disagrees with brute force")
-    count = fresh_exceeds(9, 3_000, 72)
-    p = float(binomtest(count, 3_000, 0.1).pvalue)  # continuous shares: exactly 1/(n+1)
-    require(p > 1e-6, f"{count} of 3000 fresh points exceed 9, against 1/10")
-    return f"brute force within {worst:.0e}; {count} of 3000 fresh points exceed the maximum of 9 (1/10, p {p:.2f})"
+    return worst
 
 
-def teeth() -> str:
+def monte_carlo(effort: int = 1) -> Evidence:
+    worst = brute_force()
+    low = judge(too_low(ADVERTISED), delta=LOSS, trials=8_000 * effort, name="s <= M/2")
+    beaten = judge(
+        fresh_exceeds(9), delta=0.1, trials=3_000 * effort, name="a fresh point beats nine", expect="not violated"
+    )
+    text = (
+        f"kernels within {worst:.0e} of brute force; s <= M/2 at n = {ADVERTISED}: {low.text}; a fresh share "
+        f"above all of 9 (exactly 1/10): {beaten.text}"
+    )
+    return Evidence(text=text, trials=low.trials + beaten.trials)
+
+
+def teeth() -> Evidence:
     rng = np.random.default_rng(73)
     w, a = np.array([[1, 2, 3, -1]]), rng.integers(1, 5, size=(6, 4))
     truth, s = shares(w, a), sensitivities(layer(w), [a.astype(float)], theorem=SLUG)
@@ -185,6 +236,13 @@ def teeth() -> str:
         else:
             other = Sensitivities(values=values, groups=s.groups, points=6, theorem=SLUG)
         require(mismatch(other, truth) > 1e-3, f"{name} was not caught")
-    few = fresh_exceeds(9, 1_500, 74, use=3)  # three points cover less than nine
-    require(binom.sf(few - 1, 1_500, 0.1) < 1e-6, f"3 points for 9: {few} of 1500 were not caught")
-    return f"refuted: {', '.join(sabotaged)}; 3 points for 9 ({few} of 1500)"
+
+    def caught(factor: float) -> bool:
+        fewer = fresh_exceeds(60, share=1 / factor)
+        return violated(fewer, delta=1 / 61, trials=5_000, name=f"60 points divided by {factor}")
+
+    slack = smallest_sabotage(caught, factors=(1.5, 2, 2.5, 3, 4))
+    few = too_low(ADVERTISED - 2)
+    require(violated(few, delta=LOSS, trials=2_000, name="two points fewer"), "two points fewer were not caught")
+    text = f"refuted: {', '.join(sabotaged)}; 60 points divided by {slack:g}; {ADVERTISED - 2} points for {ADVERTISED}"
+    return Evidence(text=text, slack=slack)

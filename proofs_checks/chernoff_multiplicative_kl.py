@@ -2,7 +2,10 @@
 
 Proof. On [0, 1/p] the curve e^(tx) lies below its chord, so that E e^(tX) <= 1 - p + p e^(t/p), the value of the
 two-point law {0, 1/p}. Markov's inequality for e^(t sum) at t = p ln(u (1-p)/(1-up)), which has the sign of u - 1,
-gives P(mean beyond u) <= exp(-m kl(up || p)), for u = 1 + eps from above and for u = 1 - eps from below.
+gives P(mean beyond u) <= exp(-m kl(up || p)), for u = 1 + eps from above and for u = 1 - eps from below. The rate
+rises with p: its slope is u ln v - (u-1)/(1-p) with v = u (1-p)/(1-up), and ln v >= 1 - 1/v = (u-1)/(u (1-p)). So a
+larger S K, hence a smaller p, is the safe side. Where (1 + eps) p = 1 the upper bound is p^m, at eps = 1 the lower one
+is (1-p)^m: both are attained by the two-point law, and no larger rate holds.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 from flint import arb, ctx, fmpq
-from scipy.stats import binom
 
 from boundlab.concentration.multiplicative import binomial_failure, lower_rate, upper_rate
 from boundlab.coresets.alias import draw_counts
 from boundlab.coresets.sensitivity_sampling import Rule, certified_eps, sample_size
-from proofs_checks import Theorem, require
+from proofs_checks import Evidence, Mutation, Theorem, require
+from proofs_checks.bernstein_multiplicative import coin
+from proofs_checks.judging import judge, smallest_sabotage, violated
 
 THEOREM = Theorem(
     name="Chernoff's bound for a relative error, in kl form",
@@ -29,6 +33,27 @@ THEOREM = Theorem(
     claim=r"\Pr[\bar T \ge 1+\epsilon] \le e^{-m\,\mathrm{kl}((1+\epsilon)p\|p)}, \quad "
     r"\Pr[\bar T \le 1-\epsilon] \le e^{-m\,\mathrm{kl}((1-\epsilon)p\|p)}",
     status="holds",
+)
+
+MUTATIONS = (
+    Mutation(
+        file="concentration/multiplicative.py",
+        old="return np.maximum(0.0, exponent) * (1.0 - ROUNDING)",
+        new="return np.maximum(0.0, exponent) * (1.0 + 1e-9)",
+    ),
+    Mutation(
+        file="concentration/multiplicative.py", old="over = (1.0 + eps) * p > 1.0", new="over = (1.0 + eps) * p >= 1.0"
+    ),
+    Mutation(
+        file="coresets/sensitivity_sampling.py",
+        old="tail = upper * np.exp(-m * up) + lower * np.exp(-m * down)",
+        new="tail = upper * np.exp(-m * up)",
+    ),
+    Mutation(
+        file="coresets/sensitivity_sampling.py",
+        old="fails = upper * np.exp(-m * upper_rate(p, mid)) + lower * np.exp(-m * lower_rate(p, mid))",
+        new="fails = upper * np.exp(-m * upper_rate(p, mid))",
+    ),
 )
 
 EPSILONS = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(1), Fraction(2))
@@ -110,8 +135,15 @@ def symbolic() -> str:
     s = u - 1
     parts = p * (u * sp.log(u) - s) + (1 - u * p) * sp.log((1 - u * p) / (1 - p)) + s * p
     require(sp.expand(parts - kl) == 0, "kl must be p h(s) + (1 - p) h(-sp/(1 - p))")
+    slope = u * sp.log(u) - u * sp.log((1 - u * p) / (1 - p)) - (u - 1) / (1 - p)  # u ln v - (u-1)/(1-p)
+    require(sp.simplify(sp.diff(kl, p) - slope) == 0, "the slope of the rate in p")
+    v = sp.symbols("v", positive=True)
+    base = sp.log(v) - 1 + 1 / v  # zero at v = 1, falling before it and rising behind it
+    require(base.subs(v, 1) == 0 and sp.simplify(sp.diff(base, v) - (v - 1) / v**2) == 0, "ln v >= 1 - 1/v")
+    require(sp.simplify(u * (1 - 1 / odds) - (u - 1) / (1 - p)) == 0, "u (1 - 1/v) must be (u-1)/(1-p)")
     return (
-        "chord bound on the mgf; at t = p ln(u(1-p)/(1-up)) the exponent is -kl(up||p) = -p h(s) - (1-p) h(-sp/(1-p))"
+        "chord bound on the mgf; at t = p ln(u(1-p)/(1-up)) the exponent is -kl(up||p) = -p h(s) - (1-p) h(-sp/(1-p)), "
+        "which falls as p grows"
     )
 
 
@@ -165,33 +197,36 @@ def enclosed() -> str:
     return f"rates below kl by at most {worst:.1e} at {points} points"
 
 
-def failures(share: float, trials: int = 4_000) -> int:
-    """Trials in which `share` of the shipped m errs by more than eps at a fresh point, in the row that needs most."""
+def misses(share: float):
+    """A trial: `share` of the shipped m errs by more than eps at a fresh point, in the row that needs most."""
     edges, eps, delta, K = 60, 0.4, 0.1, 3.0  # equal shares on S, a fresh point active on a third of the edges
     m = math.ceil(share * float(sample_size(np.array([1.0]), eps, delta, K=K)[0]))
-    indptr, q = np.arange(trials + 1, dtype=np.int64) * edges, np.full(trials * edges, 1 / edges)
-    counts = draw_counts(q, indptr, np.full(trials, m), np.random.default_rng(22)).reshape(trials, edges)
-    mean = counts[:, : edges // 3].sum(axis=1) * K / m
-    return int(np.count_nonzero(np.abs(mean - 1) > eps))
+
+    def trial(rng: np.random.Generator, n: int) -> np.ndarray:
+        indptr, q = np.arange(n + 1, dtype=np.int64) * edges, np.full(n * edges, 1 / edges)
+        counts = draw_counts(q, indptr, np.full(n, m), rng).reshape(n, edges)
+        return np.abs(counts[:, : edges // 3].sum(axis=1) * K / m - 1) > eps
+
+    return trial
 
 
-def refuted(count: int, trials: int, delta: float) -> bool:
-    """Exact one-sided binomial test of P(failure) <= delta at level 1e-6."""
-    return bool(binom.sf(count - 1, trials, delta) < 1e-6)
+def monte_carlo(effort: int = 1) -> Evidence:
+    return judge(misses(1.0), delta=0.1, trials=2_000 * effort, name="the kl size, extremal row")
 
 
-def monte_carlo() -> str:
-    count = failures(1.0)
-    require(not refuted(count, 4_000, 0.1), f"{count} failures in 4000 at delta=0.1")
-    return f"{count} failures in 4000 draws of the shipped size, extremal row, delta=0.1"
+def teeth() -> Evidence:
+    def caught(factor: float) -> bool:
+        """Whether `factor` times the shipped rates is beyond an exact tail of the two-point law."""
+        p, m = Fraction(1, 4), 3
+        full, none = coin(m, p, Fraction(3))[0], coin(m, p, Fraction(1))[1]  # p^m and (1-p)^m
+        rates = upper_rate(np.array(0.25), np.array(3.0)), lower_rate(np.array(0.25), np.array(1.0))
+        return any(t > Fraction(math.exp(-factor * m * float(r))) for t, r in zip((full, none), rates, strict=True))
 
-
-def teeth() -> str:
-    cases, above, _ = broken(1.5, 20)
-    require(above > 0, "a rate of 1.5 kl was not caught")
-    few = failures(0.25)
-    require(refuted(few, 4_000, 0.1), f"a quarter of the draws: {few} failures were not caught")
+    slack = smallest_sabotage(caught)
+    require(violated(misses(0.25), delta=0.1, trials=1_000, name="a quarter of the draws"), "m/4 was not caught")
     m = sample_size(np.array([1.0]), 0.4, 0.1)[0]  # K = 3 forgotten
     lost = float(binomial_failure(m, np.array(1 / 3), np.array(0.4)))
     require(lost > 0.1, f"a forgotten K: failure probability {lost} was not caught")
-    return f"refuted: rate x 1.5 ({above} of {cases} exact tails), m/4 ({few} of 4000), K dropped ({lost:.2f})"
+    return Evidence(
+        text=f"refuted: rates times {slack:g} (exactly), m/4, K dropped (fails with {lost:.2f})", slack=slack
+    )

@@ -1,16 +1,24 @@
-"""Clopper and Pearson's one-sided limits: the inversion of a binomial test covers the truth."""
+"""Clopper and Pearson's one-sided limits: the inversion of a binomial test covers the truth.
+
+Proof. U(k) = sup{u : P[Bin(n, u) <= k] >= alpha}. The cdf falls in u (its slope is -n C(n-1,k) u^k (1-u)^(n-1-k)), and
+it rises in k, so that U rises in k and p > U(k) means P[Bin(n, p) <= k] < alpha. Let k* be the largest k with
+U(k) < p. Then U(X) < p is the event X <= k*, whose probability is below alpha; without such a k it is empty. Just above
+U(k*) the probability comes as near to alpha as one likes, so that no smaller limit will do. The lower limit is the
+mirror image: n - X ~ Bin(n, 1 - p).
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 
 import numpy as np
 import sympy as sp
-from scipy.stats import binom
 
 from boundlab.concentration.binomial import log_cdf, lower_limit, upper_limit
-from proofs_checks import Theorem, require
+from proofs_checks import Evidence, Mutation, Theorem, require
+from proofs_checks.judging import judge, smallest_sabotage
 
 THEOREM = Theorem(
     name="Clopper-Pearson limits",
@@ -19,6 +27,26 @@ THEOREM = Theorem(
     claim=r"\Pr[p > U(X)] \le \alpha, \quad U(k) = \sup\{u : \Pr[\mathrm{Bin}(n,u) \le k] \ge \alpha\}",
     status="holds",
 )
+
+MUTATIONS = (
+    Mutation(
+        file="concentration/binomial.py",
+        old="return _certified_root(lambda p: log_cdf(k, n, p), log_delta, side=+1)",
+        new="return _certified_root(lambda p: log_cdf(k, n, p), log_delta, side=-1)",
+    ),
+    Mutation(
+        file="concentration/binomial.py",
+        old="return _certified_root(lambda p: log_sf(k, n, p), target, side=-1)",
+        new="return _certified_root(lambda p: log_sf(k + 1, n, p) if k < n else log_sf(k, n, p), target, side=-1)",
+    ),
+    Mutation(
+        file="concentration/binomial.py",
+        old="value = log_top + math.log(total)",
+        new="value = log_top",
+    ),
+)
+
+N, ALPHA = 200, 0.05
 
 
 def cdf(k: int, n: int, p: Fraction) -> Fraction:
@@ -33,68 +61,68 @@ def miss_rate(limits: list[float], p: Fraction) -> Fraction:
     )
 
 
-def refuted(failures: int, trials: int, delta: float) -> bool:
-    """Exact one-sided binomial test of P(failure) <= delta at level 1e-6."""
-    return bool(binom.sf(failures - 1, trials, delta) < 1e-6)
-
-
 def symbolic() -> str:
+    n, i = sp.symbols("n i", positive=True, integer=True)
+    # d/dp of C(n,i) p^i (1-p)^(n-i) is g(i-1) - g(i) with g(i) = n C(n-1,i) p^i (1-p)^(n-1-i): the sum telescopes
+    for left, right in (
+        (i * sp.binomial(n, i), n * sp.binomial(n - 1, i - 1)),
+        ((n - i) * sp.binomial(n, i), n * sp.binomial(n - 1, i)),
+    ):
+        require(sp.gammasimp((left / right).rewrite(sp.gamma)) == 1, f"{left} must be {right}")
     p = sp.symbols("p", positive=True)
-    pairs = [(k, n) for n in range(1, 8) for k in range(n)]
-    for k, n in pairs:
-        tail = sum(sp.binomial(n, i) * p**i * (1 - p) ** (n - i) for i in range(k + 1))
-        slope = -n * sp.binomial(n - 1, k) * p**k * (1 - p) ** (n - 1 - k)
-        require(sp.expand(sp.diff(tail, p) - slope) == 0, f"slope of the cdf at k={k}, n={n}")
-    return f"d/dp P[Bin(n,p) <= k] = -n C(n-1,k) p^k (1-p)^(n-1-k) < 0 for {len(pairs)} pairs: the supremum is a root"
+    pairs = [(a, b) for b in range(1, 8) for a in range(b)]
+    for a, b in pairs:
+        tail = sum(sp.binomial(b, j) * p**j * (1 - p) ** (b - j) for j in range(a + 1))
+        slope = -b * sp.binomial(b - 1, a) * p**a * (1 - p) ** (b - 1 - a)
+        require(sp.expand(sp.diff(tail, p) - slope) == 0, f"slope of the cdf at k={a}, n={b}")
+    return f"the slope telescopes to -n C(n-1,k) p^k (1-p)^(n-1-k) < 0 (and does for {len(pairs)} pairs written out)"
 
 
 def exact() -> str:
     worst = Fraction(0)
-    for n in (1, 2, 5, 9):
-        for alpha in (0.05, 0.3):
-            limits = [upper_limit(k, n, alpha) for k in range(n + 1)]
-            lowest = [lower_limit(k, n, alpha) for k in range(n + 1)]
-            for k in range(n):
-                require(cdf(k, n, Fraction(limits[k])) <= Fraction(alpha), f"U({k}) of {n} is below the exact limit")
-                require(1 - cdf(k, n, Fraction(lowest[k + 1])) <= Fraction(alpha), f"L({k + 1}) of {n} is too high")
-            # the miss rate peaks just above a limit, or anywhere: both are tried
-            grid = [Fraction(i, 97) for i in range(98)] + [Fraction(u) + Fraction(1, 10**20) for u in limits if u < 1]
-            rate = max(miss_rate(limits, p) for p in grid)
-            require(rate <= Fraction(alpha), f"n={n}: missed with probability {float(rate)} > {alpha}")
-            worst = max(worst, rate / Fraction(alpha))
+    for n, alpha in itertools.product((1, 2, 5, 9), (0.05, 0.3)):
+        limits = [upper_limit(k, n, alpha) for k in range(n + 1)]
+        lowest = [lower_limit(k, n, alpha) for k in range(n + 1)]
+        for k in range(n):
+            require(cdf(k, n, Fraction(limits[k])) <= Fraction(alpha), f"U({k}) of {n} is below the exact limit")
+            require(1 - cdf(k, n, Fraction(lowest[k + 1])) <= Fraction(alpha), f"L({k + 1}) of {n} is too high")
+        # between two limits the event stays the same and its probability falls: the miss rate peaks just above a limit
+        grid = [Fraction(u) + Fraction(d, 10**20) for u, d in itertools.product(limits, (-1, 0, 1))]
+        rate = max(miss_rate(limits, p) for p in grid if p <= 1)
+        require(rate <= Fraction(alpha), f"n={n}: missed with probability {float(rate)} > {alpha}")
+        worst = max(worst, rate / Fraction(alpha))
     require(worst > Fraction(999, 1000), "the limit is looser than the exact one")
+    low, high = log_cdf(3, N, upper_limit(3, N, ALPHA))
+    require(high < math.log(ALPHA) and high - low < 1e-9, "the enclosure at n = 200 must lie below alpha")
     return f"all outcomes for n <= 9: miss rate at most alpha, and up to {float(worst):.9f} alpha (rational arithmetic)"
 
 
-def simulated(limits: np.ndarray, n: int, p: float, trials: int = 20_000) -> int:
-    k = np.random.default_rng(19340).binomial(n, p, size=trials)
-    return int(np.count_nonzero(p > limits[k]))
-
-
-def monte_carlo() -> str:
-    n, alpha = 200, 0.05
-    limits = np.array([upper_limit(k, n, alpha) for k in range(n + 1)])
+def monte_carlo(effort: int = 1) -> Evidence:
+    limits = np.array([upper_limit(k, N, ALPHA) for k in range(N + 1)])
     p = limits[3] + 1e-9
-    failures = simulated(limits, n, p)
-    require(not refuted(failures, 20_000, alpha), f"{failures} misses in 20000 at alpha={alpha}")
-    return f"{failures} misses in 20000 at alpha=0.05, n=200, p={p:.4f}, where the exact rate is alpha"
+
+    def trial(rng: np.random.Generator, n: int) -> np.ndarray:
+        return p > limits[rng.binomial(N, p, size=n)]
+
+    # at this p the exact rate is alpha: the claim cannot be upheld by trials, only not refuted
+    return judge(trial, delta=ALPHA, trials=20_000 * effort, name="Clopper-Pearson at n = 200", expect="not violated")
 
 
-def teeth() -> str:
-    n, alpha = 200, 0.05
-    p = upper_limit(3, n, alpha) + 1e-9
-    k = np.arange(n + 1)
+def teeth() -> Evidence:
+    def worst(limits: list[float]) -> Fraction:
+        """The exact miss rate just above one of the sabotaged limits."""
+        return miss_rate(limits, Fraction(limits[3]) + Fraction(1, 10**15))
+
+    def caught(factor: float) -> bool:
+        return worst([upper_limit(k, N, factor * ALPHA) for k in range(6)] + [1.0] * (N - 5)) > Fraction(ALPHA)
+
+    slack = smallest_sabotage(caught, (1.01, 1.02, 1.05, 1.1))
     sabotaged = {
-        "alpha x 10": np.array([upper_limit(int(i), n, 10 * alpha) for i in k]),
-        "alpha x 1.5": np.array([upper_limit(int(i), n, 1.5 * alpha) for i in k]),
-        "normal interval": k / n + 1.645 * np.sqrt(k / n * (1 - k / n) / n),
-        "empirical rate": k / n,
+        "normal interval": [k / N + 1.645 * math.sqrt(k / N * (1 - k / N) / N) for k in range(N + 1)],
+        "empirical rate": [k / N for k in range(N + 1)],
     }
-    for name, limits in sabotaged.items():
-        # at the sabotage's own worst p: just above one of its limits
-        q = p if name == "normal interval" else float(limits[3]) + 1e-9
-        failures = simulated(limits, n, q)
-        require(refuted(failures, 20_000, alpha), f"{name}: {failures} misses were not caught")
-    low, high = log_cdf(3, n, p)
-    require(high < math.log(alpha) and high - low < 1e-9, "the enclosure is not below alpha")
-    return f"refuted: {', '.join(sabotaged)}"
+    rates = {name: float(worst(limits)) for name, limits in sabotaged.items()}
+    for name, rate in rates.items():
+        require(rate > 1.5 * ALPHA, f"{name}: misses with probability {rate}, not caught")
+    shown = ", ".join(f"{name} (misses {rate:.0%})" for name, rate in rates.items())
+    return Evidence(text=f"refuted exactly at n = {N}: alpha x {slack:g}, {shown}", slack=slack)

@@ -1,4 +1,11 @@
-"""Limits that hold at every n at once, by inverting one e-process for each candidate rate."""
+"""Limits that hold at every n at once, by inverting one e-process for each candidate rate.
+
+Proof. M-(n, k; c) is an e-process where the rate is at least c, M+ where it is at most c; both are at c = p. U_n < p
+means M-(n, k; c) >= 1/alpha for some c < p; as M- rises in c, M-(n, k; p) >= 1/alpha, which happens at some n with
+probability at most alpha by Ville's inequality. The lower limit is the same with M+, which falls in c. M- is a mean of
+[k=0] (1-c)^-n and of (q/c)^k ((1-q)/(1-c))^(n-k) with q = c v, v uniform: v^k ((1-cv)/(1-c))^(n-k) rises in c for each
+v <= 1. M+ has 1 - q = (1-c) e^(-E/b) with E exponential and b = 1/(2c): both q/c and (1-q)/(1-c) rise in h = 1/c - 1.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +14,11 @@ import math
 import numpy as np
 import sympy as sp
 from scipy.special import betainc
-from scipy.stats import binom
 
 from boundlab.verification import interval, log_e_upheld, log_e_violated
 from boundlab.verification.evidence import lower_limit, upper_limit
-from proofs_checks import Theorem, require
+from proofs_checks import Evidence, Mutation, Theorem, require
+from proofs_checks.judging import judge, smallest_sabotage
 from proofs_checks.ville1939_e_process_pair import ever, never, pair
 
 THEOREM = Theorem(
@@ -27,7 +34,26 @@ THEOREM = Theorem(
     status="holds",
 )
 
+MUTATIONS = (
+    Mutation(
+        file="verification/evidence.py",
+        old="perhaps = surely + _counts(n, unknown)[1]",
+        new="perhaps = surely + 0 * _counts(n, unknown)[1]",
+    ),
+    Mutation(
+        file="verification/evidence.py",
+        old="return _first(lambda c: _log_upheld(n, k, c) >= level, np.shape(n))[1]",
+        new="return _first(lambda c: _log_upheld(n, k, c) >= level, np.shape(n))[0]",
+    ),
+    Mutation(
+        file="verification/evidence.py",
+        old="below = _first(lambda c: ~(_log_violated(n, k, c) >= level), np.shape(n))[0]",
+        new="below = _first(lambda c: ~(_log_violated(n, k, c) >= level), np.shape(n))[1]",
+    ),
+)
+
 LAST, ALPHA = 40, 0.05
+LOOKS = np.array([10, 20, 40, 80, 160, 320, 640])
 
 
 def _lattice() -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +91,9 @@ def exact() -> str:
         same = (lower >= c) == (log_e_violated(n, k, c) >= -math.log(ALPHA))
         require(same.all(), f"L >= c must be the verdict 'violated' at c = {c}")
     require(np.all(lower < upper), "the limits must not cross")
+    for a, b, u, v in zip(n[::7], k[::7], upper[::7], lower[::7], strict=True):
+        require(u == 1 or log_e_upheld(a, b, u) >= -math.log(ALPHA), f"{u} itself must be upheld at {b} of {a}")
+        require(v == 0 or log_e_violated(a, b, v) >= -math.log(ALPHA), f"{v} itself must be violated at {b} of {a}")
     table = {(int(a), int(b)): (u, v) for a, b, u, v in zip(n, k, upper, lower, strict=True)}
     worst = [0.0, 0.0]
     for p in np.linspace(0.02, 0.98, 25):
@@ -79,36 +108,49 @@ def exact() -> str:
 def _looked_up(table: dict[tuple[int, int], tuple[float, float]], side: int, p: float):
     def hit(n: np.ndarray, k: np.ndarray) -> np.ndarray:
         limits = np.array([table[int(a), int(b)][side] for a, b in zip(n, k, strict=True)])
-        return limits < p if side == 0 else limits > p
+        return np.asarray(limits < p if side == 0 else limits > p)
 
     return hit
 
 
-def monte_carlo() -> str:
-    p, paths = 0.03, 3_000
-    rng = np.random.default_rng(1967)
-    looks = np.array([10, 20, 40, 80, 160, 320, 640])
-    k = np.cumsum(rng.binomial(np.diff(looks, prepend=0), p, size=(paths, len(looks))), axis=1)
-    cells, index = np.unique(np.stack([np.broadcast_to(looks, k.shape), k]).reshape(2, -1), axis=1, return_inverse=True)
-    upper, lower = upper_limit(cells[0], cells[1], ALPHA), lower_limit(cells[0], cells[1], ALPHA)
-    missed = [int(m[index].reshape(k.shape).any(axis=1).sum()) for m in (upper < p, lower > p)]
-    for count in missed:
-        refuted = float(binom.sf(count - 1, paths, ALPHA))
-        require(refuted > 1e-6, f"{count} misses of {paths} refute alpha = {ALPHA}")
-    return f"p = {p} missed from below by {missed[0]} and from above by {missed[1]} of {paths} paths at alpha .05"
+def missed(side: int, p: float):
+    """A trial: at some look the limit on one side (0 upper, 1 lower) misses the rate p."""
+
+    def trial(rng: np.random.Generator, n: int) -> np.ndarray:
+        k = np.cumsum(rng.binomial(np.diff(LOOKS, prepend=0), p, size=(n, len(LOOKS))), axis=1)
+        stacked = np.stack([np.broadcast_to(LOOKS, k.shape), k]).reshape(2, -1)
+        cells, index = np.unique(stacked, axis=1, return_inverse=True)
+        limit = (upper_limit, lower_limit)[side](cells[0], cells[1], ALPHA)[index].reshape(k.shape)
+        return np.count_nonzero(limit < p if side == 0 else limit > p, axis=1) > 0
+
+    return trial
 
 
-def teeth() -> str:
+def monte_carlo(effort: int = 1) -> Evidence:
+    found = [
+        judge(missed(side, 0.03), delta=ALPHA, trials=3_000 * effort, name=f"confidence sequence, side {side}")
+        for side in (0, 1)
+    ]
+    text = f"p = .03 at seven looks, from below: {found[0].text}; from above: {found[1].text}"
+    return Evidence(text=text, trials=sum(e.trials for e in found))
+
+
+def teeth() -> Evidence:
     p = 0.3
+
+    def caught(factor: float) -> bool:
+        """Whether limits from evidence that is `factor` times too large miss too often, exactly."""
+        return max(ever(p, *pair(p, factor * ALPHA), 200)) > ALPHA
+
+    slack = smallest_sabotage(caught)
 
     def pointwise(n: np.ndarray, k: np.ndarray) -> np.ndarray:
         return (k < n) & (betainc(np.maximum(n - k, 1), k + 1.0, 1 - p) <= ALPHA)  # P(Bin(n, p) <= k) <= alpha
 
     peeking = ever(p, pointwise, never, 200)[0]
     require(peeking > 2 * ALPHA, f"pointwise limits looked at 200 times must miss often, it is {peeking}")
-    loose = ever(p, *pair(p, 10 * ALPHA), 200)
-    require(min(loose) > 2 * ALPHA, f"limits from evidence 10 times too large must miss often, it is {loose}")
     # An unknown outcome that is taken for a success makes the upper limit a lie where the failures hide in it.
     hidden, told = interval(100, 0, 0, alpha_upheld=ALPHA)[1], interval(100, 0, 50, alpha_upheld=ALPHA)[1]
     require(hidden < 0.5 < told, f"50 unknown of 100 must keep 0.5 inside: {hidden} against {told}")
-    return f"misses: Clopper-Pearson at every trial {peeking:.3f}, evidence times 10 {loose[0]:.3f}, {loose[1]:.3f}"
+    text = f"refuted exactly: evidence x {slack:g}; Clopper-Pearson at every trial misses with {peeking:.3f} at .05"
+    return Evidence(text=text, slack=slack)

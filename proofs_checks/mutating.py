@@ -59,25 +59,33 @@ def listed(slugs: Iterable[str] = ()) -> list[tuple[str, Mutation]]:
 
 
 def fate(slug: str, mutation: Mutation) -> Fate:
-    """Run the checks of one theorem file against the mutated code; a run without an end counts as killed."""
+    """Run the checks of one theorem file against the mutated code; a run without an end counts as killed.
+
+    The checks must pass on the code as it is; `main` and the deep run make sure of that first.
+    """
+    return Fate(slug=slug, mutation=mutation, killed_by=failure(slug, mutation))
+
+
+def failure(slug: str, mutation: Mutation | None) -> str:
+    """The first check of a theorem file that fails in a copy of the code, mutated or not; empty if all pass."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         copy = Path(folder).resolve()
         for room in ("boundlab", "proofs_checks"):
             shutil.copytree(ROOT / room, copy / room)
-        path = copy / "boundlab" / mutation.file
-        text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+        if mutation is not None:
+            path = copy / "boundlab" / mutation.file
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
         command = [sys.executable, "-c", RUN, slug, str(copy), *CHECKS]
         try:
             done = subprocess.run(
                 command, cwd=copy, env=_environment(copy), capture_output=True, text=True, timeout=SECONDS, check=False
             )
         except subprocess.TimeoutExpired:
-            return Fate(slug=slug, mutation=mutation, killed_by=f"no end within {SECONDS} s")
+            return f"no end within {SECONDS} s"
     if done.returncode == 0:
-        return Fate(slug=slug, mutation=mutation, killed_by="")
-    said = done.stdout.strip() if done.returncode == 9 else (done.stderr.strip().splitlines() or ["?"])[-1]
-    return Fate(slug=slug, mutation=mutation, killed_by=said)
+        return ""
+    return done.stdout.strip() if done.returncode == 9 else (done.stderr.strip().splitlines() or ["?"])[-1]
 
 
 def fates(slugs: Iterable[str] = (), *, workers: int = 2) -> Iterable[Fate]:
@@ -95,6 +103,10 @@ def _environment(copy: Path) -> dict[str, str]:
 def main(slugs: list[str]) -> int:
     """Print the fate of each mutation; 1 if one survives."""
     survivors = 0
+    for slug in slugs or ledger():
+        if found := failure(slug, None):
+            sys.stdout.write(f"FAILS UNMUTATED {slug}: {found}\n")
+            return 1
     for result in fates(slugs):
         survivors += not result.killed_by
         sys.stdout.write(f"{result}\n")

@@ -83,5 +83,10 @@ def counterexample(claim: Any, *given: Any, seconds: int = 20) -> Any:
     return solver.model()
 
 
+def reals(names: str) -> list[Any]:
+    """Real variables of z3, by names separated by blanks."""
+    return list(z3.Reals(names))
+
+
 def _show(piece: tuple[tuple[Fraction, Fraction], ...]) -> str:
     return " x ".join(f"[{float(lo):.6g}, {float(hi):.6g}]" for lo, hi in piece)

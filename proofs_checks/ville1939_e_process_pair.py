@@ -1,4 +1,13 @@
-"""Two mixtures of likelihood ratios at delta: each verdict is wrong with probability at most its alpha."""
+"""Two mixtures of likelihood ratios at delta: each verdict is wrong with probability at most its alpha.
+
+Proof. For an alternative q the product of q/delta for each failure and (1-q)/(1-delta) for each success grows in one
+step by the factor p q/delta + (1-p)(1-q)/(1-delta) in the mean, p being the failure's chance given the past. That is
+linear in p, 1 at p = delta, with the slope (q-delta)/(delta(1-delta)): for q <= delta it is at most 1 while p >= delta,
+for q >= delta while p <= delta. So each product is a non-negative supermartingale of start 1 under its null, and so is
+a mixture of them over q with a fixed law: M- over [0, delta], M+ over [delta, 1]. Ville's inequality bounds the
+probability that it ever reaches 1/alpha by alpha, whatever the rule that ends the run. The two nulls share p = delta
+alone, so that no union over the two verdicts is needed: at each p only one of them can be wrong.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +19,11 @@ import mpmath
 import numpy as np
 import sympy as sp
 from scipy.special import betainc
-from scipy.stats import binom
 
 from boundlab.verification import log_e_upheld, log_e_violated, trials_if_no_failure
 from boundlab.verification.evidence import SPIKE
-from proofs_checks import Theorem, require
+from proofs_checks import Evidence, Mutation, Theorem, require
+from proofs_checks.judging import judge, smallest_sabotage
 
 THEOREM = Theorem(
     name="An e-process pair for P(failure) <= delta",
@@ -27,6 +36,24 @@ THEOREM = Theorem(
     claim="If P(X_i=1 | past) >= delta for all i, then P(exists n: M-_n >= 1/alpha) <= alpha; "
     "if P(X_i=1 | past) <= delta for all i, then P(exists n: M+_n >= 1/alpha) <= alpha.",
     status="holds",
+)
+
+MUTATIONS = (
+    Mutation(
+        file="verification/evidence.py",
+        old="spike = np.where(k == 0, math.log(SPIKE) - n * log_rest, -np.inf)",
+        new="spike = np.where(k == 0, -n * log_rest, -np.inf)",
+    ),
+    Mutation(
+        file="verification/evidence.py",
+        old="return _down(np.fmax(-math.log(2.0) + kernel, -np.log1p((n - k) / b)), n)",
+        new="return _down(np.fmax(kernel, -np.log1p((n - k) / b)), n)",
+    ),
+    Mutation(
+        file="verification/evidence.py",
+        old="return np.where(n == 0, 0.0, log_e - 8 * _EPS * (1 + np.abs(log_e)))",
+        new="return np.where(n == 0, 0.0, log_e + 8e-12 * (1 + np.abs(log_e)))",
+    ),
 )
 
 Hit = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (n, k) -> bool: is the verdict given here?
@@ -142,35 +169,48 @@ def _no_failure(n: int, d: Fraction) -> Fraction:
     return Fraction(SPIKE) / rest + (1 - Fraction(SPIKE)) * (1 - rest * (1 - d)) / ((n + 1) * d * rest)
 
 
-def monte_carlo() -> str:
-    # The null binds the law given the past only: here the rate jumps with the last outcome, on the null's side.
-    d, alpha, cap, paths = 0.05, 0.05, 2_000, 4_000
-    rng = np.random.default_rng(20)
-    lines = []
-    upheld, violated = pair(d, alpha)
+def dependent(side: int, delta: float, alpha: float, cap: int):
+    """A trial: a path ends in the wrong verdict (0 upheld, 1 violated) although its rate stays on the null's side.
+
+    The null binds the law given the past only: here the rate jumps with the last outcome.
+    """
+    upheld, violated = pair(delta, alpha)
     low, high = first_k(lambda n, k: ~upheld(n, k), cap), first_k(violated, cap)
-    for side, factor in enumerate((1.2, 0.8)):
-        k, last, wrong = np.zeros(paths, dtype=np.int64), np.zeros(paths, dtype=bool), np.zeros(paths, dtype=bool)
-        for n in range(1, cap + 1):
-            last = rng.random(paths) < np.where(last, d * factor, d)
+    jumped = delta * (1.2, 0.8)[side]
+
+    def trial(rng: np.random.Generator, n: int) -> np.ndarray:
+        k, last, wrong = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+        for m in range(1, cap + 1):
+            last = rng.random(n) < np.where(last, jumped, delta)
             k += last
-            wrong |= k < low[n] if side == 0 else k >= high[n]
-        count = int(wrong.sum())
-        refuted = float(binom.sf(count - 1, paths, alpha))
-        require(refuted > 1e-6, f"{count} wrong verdicts of {paths} refute alpha = {alpha}")
-        require(count > 0, "the check must be able to see a wrong verdict")
-        lines.append(f"{count}")
-    return f"wrong verdicts of {paths} dependent paths at alpha .05: upheld {lines[0]}, violated {lines[1]}"
+            wrong |= k < low[m] if side == 0 else k >= high[m]
+        return wrong
+
+    return trial
 
 
-def teeth() -> str:
-    upheld, violated = ever(0.05, *pair(0.05, 10 * 0.05), 2_000)
-    require(upheld > 0.1, f"evidence 10 times too large must be refuted, false upheld is {upheld}")
-    require(violated > 0.1, f"evidence 10 times too large must be refuted, false violated is {violated}")
+def monte_carlo(effort: int = 1) -> Evidence:
+    found = [
+        judge(dependent(side, 0.05, 0.05, 1_000), delta=0.05, trials=3_000 * effort, name=name, expect="not violated")
+        for side, name in enumerate(("false upheld", "false violated"))
+    ]
+    text = f"dependent paths, verdicts at alpha .05; wrongly upheld: {found[0].text}; violated: {found[1].text}"
+    return Evidence(text=text, trials=sum(e.trials for e in found))
+
+
+def teeth() -> Evidence:
+    d, alpha = 0.05, 0.05
+
+    def caught(factor: float) -> bool:
+        """Whether evidence `factor` times too large gives a verdict that is wrong too often, exactly."""
+        return max(ever(d, *pair(d, factor * alpha), 1_000)) > alpha
+
+    slack = smallest_sabotage(caught)
 
     def clopper_pearson(n: np.ndarray, k: np.ndarray) -> np.ndarray:
-        return (k > 0) & (betainc(np.maximum(k, 1), n - np.maximum(k, 1) + 1.0, 0.05) <= 0.05)
+        return (k > 0) & (betainc(np.maximum(k, 1), n - np.maximum(k, 1) + 1.0, d) <= alpha)
 
-    peeking = ever(0.05, never, clopper_pearson, 200)[1]
+    peeking = ever(d, never, clopper_pearson, 200)[1]
     require(0.20 <= peeking <= 0.22, f"Clopper-Pearson after each of 200 trials must fail in 21 %, it is {peeking}")
-    return f"evidence times 10: {upheld:.3f} and {violated:.3f} wrong; Clopper-Pearson after every trial: {peeking:.3f}"
+    text = f"refuted exactly: evidence x {slack:g}; Clopper-Pearson after each of 200 trials: {peeking:.3f} wrong"
+    return Evidence(text=text, slack=slack)

@@ -1,0 +1,85 @@
+"""Evidence on the mean of values in [0, 1]: a bet per value, averaged over a grid of stakes.
+
+For values V_1, V_2, ... in [0, 1] with E[V_i | past] >= c, the product of 1 + lambda (c - V_i), with
+0 <= lambda <= 1/(1 - c), is a supermartingale that starts at 1 and stays at least 0, and so is its average over any
+fixed weights on lambda: P(it ever reaches 1/alpha) <= alpha (Ville). The mirror image, 1 + lambda (V_i - c) with
+lambda <= 1/c, bets against E[V_i | past] <= c. A 0/1 outcome is the special case with its own closed form
+(`verification.evidence`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import logsumexp
+
+from boundlab._errors import InvalidParameter, probability
+from boundlab._theory import implements
+
+STAKES = np.concatenate([2.0 ** -np.arange(8.0, 1.0, -1.0), 1.0 - 2.0 ** -np.linspace(1.0, 20.0, 33)])
+"""The grid of stakes, as shares of the largest one that cannot lose everything; equal weights."""
+
+
+@implements("waudby_smith2024_bounded_mean")
+def log_e_mean_below(values: np.ndarray, c: float) -> np.ndarray:
+    """Log evidence against E[V | past] >= c after each value, rounded down.
+
+    Parameters
+    ----------
+    values : array (n,), in [0, 1]
+        In the order in which they were seen.
+    c : float in (0, 1)
+        The mean that is bet against.
+
+    Returns
+    -------
+    array (n,)
+        Lower bounds on log of the average over lambda of prod_{i <= n} (1 + lambda (c - V_i)).
+
+    Raises
+    ------
+    InvalidParameter
+        If c is outside (0, 1), or a value is outside [0, 1].
+
+    Notes
+    -----
+    Source: Waudby-Smith and Ramdas (2024), betting on a fixed grid of stakes;
+    ``proofs_checks/waudby_smith2024_bounded_mean.py``.
+
+    Examples
+    --------
+    >>> bool(log_e_mean_below(np.zeros(100), 0.1)[-1] > np.log(1000))
+    True
+    """
+    v, bar = _values(values), probability("c", c)
+    return _log_wealth(bar - v, STAKES / (1.0 - bar))
+
+
+@implements("waudby_smith2024_bounded_mean")
+def log_e_mean_above(values: np.ndarray, c: float) -> np.ndarray:
+    """Log evidence against E[V | past] <= c after each value, rounded down; the mirror image of `log_e_mean_below`.
+
+    Examples
+    --------
+    >>> bool(log_e_mean_above(np.ones(10), 0.1)[-1] > np.log(1000))
+    True
+    """
+    v, bar = _values(values), probability("c", c)
+    return _log_wealth(v - bar, STAKES / bar)
+
+
+def _log_wealth(gain: np.ndarray, stakes: np.ndarray) -> np.ndarray:
+    """Log of the average over stakes of the running products of 1 + stake gain, rounded down."""
+    with np.errstate(divide="ignore"):
+        logs = np.log1p(np.maximum(stakes[:, None] * gain[None, :], -1.0))  # (stakes, n)
+    paths = np.cumsum(logs, axis=1)
+    total = logsumexp(paths, axis=0) - np.log(len(stakes))
+    # A running sum of n terms is off by at most n ulps of the sum of their sizes, and each term by one ulp.
+    size = np.cumsum(np.abs(np.where(np.isfinite(logs), logs, 0.0)).max(axis=0, initial=0.0))
+    return total - 2.0**-51 * (np.arange(4.0, 4.0 + len(size))) * (1.0 + size)
+
+
+def _values(values: np.ndarray) -> np.ndarray:
+    v = np.asarray(values, np.float64)
+    if v.ndim != 1 or not np.all((v >= 0.0) & (v <= 1.0)):
+        raise InvalidParameter(f"values must be a row of numbers in [0, 1], got shape {v.shape} and {values!r}.")
+    return v
