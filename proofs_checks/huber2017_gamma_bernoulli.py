@@ -66,6 +66,10 @@ def exact() -> str:
         got = relative_miss(k, float(eps))
         worst = max(worst, abs(got - want))
         require(abs(got - want) < 1e-12, f"k={k}, eps={eps}: {got} against {want}")
+    for runs in ([3, 1], [7, 2, 4, 4]):
+        got = estimate(np.array(runs), np.random.default_rng(3))
+        T = np.random.default_rng(3).gamma(sum(runs))
+        require(math.isclose(got * T, len(runs) - 1), f"{runs}: the estimate times T must be k - 1, got {got * T}")
     needed = [failures_needed(eps, 0.05) for eps in (0.5, 0.2, 0.1)]
     require(needed == [17, 97, 385], f"failures for 50, 20, 10 percent at 5 percent: {needed}")
     require(
