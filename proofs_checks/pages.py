@@ -77,7 +77,8 @@ def page(entry: dict[str, Any]) -> str:
     if entry["finding"]:
         lines += ["", f"**Finding.** {entry['finding']}"]
     if entry["ours"]:
-        lines += ["", f"**What holds in its place.** [`{entry['ours']}`]({entry['ours']}.md)"]
+        other = f"[`{entry['ours']}`]({entry['ours']}.md)"
+        lines += ["", f"**What holds in its place.** {'The statement below' if entry['ours'] == key else other}."]
     lines += ["", f"**Source.** {entry['source']}", "", "**Premises.**", ""]
     lines += [f"- {premise}" for premise in entry["given"]]
     lines += [

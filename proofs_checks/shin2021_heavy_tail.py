@@ -29,7 +29,7 @@ THEOREM = Theorem(
     ),
     claim=r"R \le \hat R + O\big(\sqrt{q \ln r / n}\big), \text{ q kept entries of r values, the noise free}",
     status="corrected",
-    finding="mean and spread of the noise depend on the data: 8 free bits let the bound fail in most runs on fair labels",
+    finding="mean and spread of the noise depend on the data: 8 free bits void the bound in most runs on fair labels",
     ours="shin2021_heavy_tail",
 )
 

@@ -54,7 +54,7 @@ def details(entry: LedgerEntry) -> list[RenderableType]:
     rows = [("key", entry.key), ("source", entry.source)]
     rows += [("given" if k == 0 else "", premise) for k, premise in enumerate(entry.given)]
     rows += [("claim", entry.claim)]
-    rows += [("instead", entry.ours)] if entry.ours else []
+    rows += [("instead", "as proved in its file" if entry.ours == entry.key else entry.ours)] if entry.ours else []
     rows += [("used by" if k == 0 else "", name) for k, name in enumerate(entry.implemented_by)]
     for left, right in rows:
         table.add_row(left, Text(right))
