@@ -7,7 +7,7 @@ import sys
 
 from proofs_checks import ledger
 from proofs_checks.pages import write_pages
-from proofs_checks.recording import Failed, record_all, run
+from proofs_checks.recording import Failed, read, record_all, run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.record:
         failures = record_all(args.keys, effort=args.effort, tell=_say)
         write_pages()
-        _say(f"{len(failures)} failed" if failures else "all checks hold, all mutations are killed")
+        mutants = sum(len(row["mutants"]) for row in read())
+        _say(f"{len(failures)} failed" if failures else f"all checks hold; {mutants} mutations of the code, all killed")
         return 1 if failures else 0
     if args.pages:
         _say(f"{write_pages()} pages")

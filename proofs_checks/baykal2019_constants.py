@@ -129,7 +129,7 @@ def misses(sizes: tuple[int, ...], delta: float, share: float, *, variant: str =
     d - 1 coins, active with probability 1 - e^(-1/K), beside an edge that makes up a sum of 2 d: shares are 0 or
     1/(2 d) for the coins and above 1/2 for that edge. Rows with inputs of their own make one layer.
     """
-    known, width, rows = constants(sizes, delta, variant=variant), sizes[0], 100
+    known, width, rows = constants(sizes, delta, variant=variant), sizes[0], max(15, 200 // sizes[0])
     points = math.ceil(share * known.points)
     layer = Layer(weight=np.kron(np.eye(rows), np.ones(width)), bias=np.zeros(rows), relu=True)
 

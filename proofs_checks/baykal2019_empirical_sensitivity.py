@@ -105,7 +105,7 @@ def symbolic() -> str:
 def exact() -> str:
     rng = np.random.default_rng(70)
     worst, edges = 0.0, 0
-    for _ in range(150):
+    for _ in range(100):
         w, a = tiny(rng)
         if not w.any():
             continue
@@ -151,9 +151,9 @@ def dense(w: np.ndarray, a: np.ndarray) -> np.ndarray:
 def fresh_exceeds(points: int, *, share: float = 1.0):
     """A trial: a fresh point's share exceeds the shipped s of one edge, taken over `share` of the points.
 
-    A row of two edges with inputs of its own is one trial, a hundred of them make a layer.
+    A row of two edges with inputs of its own is one trial, two hundred of them make a layer.
     """
-    rows, used = 100, math.ceil(share * points)
+    rows, used = 200, math.ceil(share * points)
     many = layer(np.kron(np.eye(rows), np.ones(2)))
 
     def trial(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -174,7 +174,7 @@ ADVERTISED = math.ceil(K_PRIME * math.log(1 / LOSS))
 
 def too_low(points: int):
     """A trial: the shipped s of an edge whose share is uniform on (0, 1) stays at or below M/K = 1/2."""
-    rows = 100
+    rows = 200
     many = layer(np.kron(np.eye(rows), np.ones(2)))
 
     def trial(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -238,11 +238,11 @@ def teeth() -> Evidence:
         require(mismatch(other, truth) > 1e-3, f"{name} was not caught")
 
     def caught(factor: float) -> bool:
-        fewer = fresh_exceeds(60, share=1 / factor)
-        return violated(fewer, delta=1 / 61, trials=5_000, name=f"60 points divided by {factor}")
+        fewer = fresh_exceeds(30, share=1 / factor)
+        return violated(fewer, delta=1 / 31, trials=2_400, name=f"30 points divided by {factor}")
 
-    slack = smallest_sabotage(caught, factors=(1.5, 2, 2.5, 3, 4))
+    slack = smallest_sabotage(caught, factors=(2, 2.5, 3, 4))
     few = too_low(ADVERTISED - 2)
     require(violated(few, delta=LOSS, trials=2_000, name="two points fewer"), "two points fewer were not caught")
-    text = f"refuted: {', '.join(sabotaged)}; 60 points divided by {slack:g}; {ADVERTISED - 2} points for {ADVERTISED}"
+    text = f"refuted: {', '.join(sabotaged)}; 30 points divided by {slack:g}; {ADVERTISED - 2} points for {ADVERTISED}"
     return Evidence(text=text, slack=slack)

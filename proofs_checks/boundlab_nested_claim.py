@@ -72,7 +72,11 @@ def exact() -> str:
         _, z_down = rates(Fraction(p), n, gamma, beta, low, Fraction(1))
         require(z_down <= Fraction(lower), f"n={n}, gamma={gamma}: P(Z^L) = {float(z_down)} over {lower}")
         checked, loosest = checked + 2, max(loosest, float(z_down) / lower)
-    require(Fraction(nested_thresholds(0.05)[0]) <= Fraction(0.05) * (1 - Fraction(0.01)), "rounded down")
+    for d, up, down in itertools.product((0.05, 0.3, 1e-6), (0.01, 0.07), (None, 1e-3, 0.2)):
+        upper, lower = nested_thresholds(d, up, down)
+        level = Fraction(d) / 100 if down is None else Fraction(down)
+        require(Fraction(upper) <= Fraction(d) * (1 - Fraction(up)), f"rounded down at {d}, {up}")
+        require(Fraction(lower) >= Fraction(d) + level * (1 - Fraction(d)), f"rounded up at {d}, {down}")
     return f"{checked} exact worlds keep both thresholds; P(Z^L) reaches {loosest:.4f} of its one"
 
 
@@ -102,9 +106,10 @@ def monte_carlo(effort: int = 1) -> Evidence:
 
 
 def teeth() -> Evidence:
-    # coins all just above gamma: the joint failure rate is about gamma, and the nested claim is false for every coin
-    joint, nested = GAMMA * 1.01, 1.0
-    require(joint < DELTA < nested, "a joint claim at delta = 0.2 holds where the nested one fails for every coin")
+    # every coin just above gamma: the joint claim at delta = 0.2 holds, the nested one fails, and Z^U says so
+    inner = Fraction(GAMMA) * Fraction(101, 100)
+    seen, _ = rates(Fraction(1), INNER, GAMMA, 0.01, Fraction(0), inner)
+    require(inner < Fraction(DELTA) and seen >= Fraction(99, 100), f"P(Z^U) = {float(seen)} where every coin fails")
 
     def caught(factor: float) -> bool:  # the upper threshold raised: at p = delta the wrong verdict appears too often
         rate = sum(

@@ -17,7 +17,7 @@ import numpy as np
 import sympy as sp
 from scipy.stats import binom
 
-from boundlab.concentration.binomial import upper_limit
+from boundlab.concentration.binomial import lower_limit, upper_limit
 from boundlab.verification.evidence import log_e_upheld, log_e_violated
 from boundlab.verification.lattice import absorption
 from proofs_checks import Evidence, Mutation, Theorem, require
@@ -67,17 +67,15 @@ def symbolic() -> str:
     # law of the iterated logarithm: limsup (k - n d)/sqrt(2 n d (1-d) ln ln n) = 1, so any fixed z is passed
     ratio = z * sp.sqrt(n * d * (1 - d)) / sp.sqrt(2 * n * d * (1 - d) * sp.log(sp.log(n)))
     require(sp.limit(ratio, n, sp.oo) == 0, "a fixed-level boundary is o(sqrt(n ln ln n))")
-    blocks = 1 - (1 - sp.Rational(1, 40)) ** n  # disjoint blocks that each cross with probability at least 1/40
-    require(sp.limit(blocks, n, sp.oo) == 1, "enough blocks cross almost surely")
     return "z sqrt(n d (1-d)) = o(sqrt(n ln ln n)): by the iterated logarithm every fixed-level boundary is crossed"
 
 
 def exact() -> str:
     # the shipped recursion against all 2^n paths, in fractions
     p, low, high = Fraction(1, 8), (lambda n, k: (n >= 4) & (k == 0)), (lambda n, k: k >= 2)
-    down = up = Fraction(0)
+    down = up = mean = Fraction(0)
     for path in itertools.product((0, 1), repeat=7):
-        k, chance = 0, math.prod((p if x else 1 - p for x in path), start=Fraction(1))
+        n, k, chance = 0, 0, math.prod((p if x else 1 - p for x in path), start=Fraction(1))
         for n, x in enumerate(path, 1):
             k += x
             if low(n, k):
@@ -86,18 +84,21 @@ def exact() -> str:
             if high(n, k):
                 up += chance
                 break
+        mean += chance * n
     got = absorption(low, high, float(p), 7)
     require(abs(got.low - float(down)) < 1e-15 and abs(got.high - float(up)) < 1e-15, f"{got} against {down}, {up}")
     require(abs(got.low + got.high + got.neither - 1) < 1e-14, "the three outcomes must sum to 1")
+    require(abs(got.trials - float(mean)) < 1e-14, f"mean trials {got.trials} against {mean}")
+    tie = absorption(low, lambda n, k: n >= 4, float(p), 7)
+    require(abs(tie.low - float((1 - p) ** 4)) < 1e-15 and abs(tie.low + tie.high - 1) < 1e-14, f"low wins a tie: {tie}")
     rates = [absorption(never, peeked, DELTA, round(c / DELTA)).high for c in (10, 100)]
     require(0.21 < rates[0] < 0.22 and 0.335 < rates[1] < 0.345, f"peeking must be wrong in 21 % and 34 %: {rates}")
-    single = max(
-        float(binom.sf(k - 1, n, DELTA))
-        for n in (59, 200, 2000)
-        for k in range(n)
-        if binom.sf(k - 1, n, DELTA) <= ALPHA
-    )
-    require(single <= ALPHA, "one look keeps its level")
+    single = 0.0
+    for n in (59, 200):  # the shipped lower limit is the boundary that is looked at, and one look of it keeps its level
+        rejects = np.array([lower_limit(k, n, ALPHA) > DELTA for k in range(n + 1)])
+        require((rejects == peeked(np.full(n + 1, n), np.arange(n + 1))).all(), f"another boundary at n = {n}")
+        single = max(single, float(binom.pmf(np.arange(n + 1), n, DELTA)[rejects].sum()))
+    require(single <= ALPHA, f"one look must keep its level: {single}")
     ours = absorption(e_upheld, e_violated, DELTA, round(100 / DELTA))
     require(ours.high <= ALPHA and ours.low <= ALPHA, f"the e-processes must keep their levels: {ours}")
     return (

@@ -87,9 +87,8 @@ def teeth() -> Evidence:
     judge(pooled(1e-7), delta=0.05, trials=1_000, name="independent outcomes", expect="not violated")
 
     def caught(factor: float) -> bool:  # how little correlation is enough: r = (factor - 1)/(N - 1)
-        if factor == 1.0:
-            return False
-        failures = int(np.count_nonzero(pooled((factor - 1) / 999)(np.random.default_rng(5), 2_000)))
+        correlation = max((factor - 1) / 999, 1e-7)
+        failures = int(np.count_nonzero(pooled(correlation)(np.random.default_rng(5), 2_000)))
         return bool(binom.sf(failures - 1, 2_000, 0.05) < 1e-6)
 
     slack = smallest_sabotage(caught, (1.35, 1.5, 2, 3, 4))

@@ -23,7 +23,7 @@ from boundlab.nets.toy import random_network
 from boundlab.network import Layer, Network
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import smallest_sabotage
-from proofs_checks.proving import counterexample, prove
+from proofs_checks.proving import counterexample, prove, reals
 
 THEOREM = Theorem(
     name="The recursion of relative errors",
@@ -125,14 +125,8 @@ def tiny_net(rng: random.Random, *, negative: float = 0.4, bias: bool = False) -
 
 
 def symbolic() -> str:
-    e: Any = z3.Real("eps")
-    g: Any = z3.Real("gamma")
-    plus: Any = z3.Real("plus")
-    minus: Any = z3.Real("minus")
-    up: Any = z3.Real("up")  # the new value of the positive part, down that of the negative one
-    down: Any = z3.Real("down")
-    r: Any = z3.Real("r")
-    s: Any = z3.Real("s")
+    e, g, r, s = reals("eps gamma r s")
+    plus, minus, up, down = reals("plus minus up down")  # up and down: the new values of the two parts
     t = e + g + e * g
     small = (e >= 0, g >= 0, -e <= r, r <= e, -g <= s, s <= g)
     prove(z3.And((1 + r) * (1 + s) - 1 <= t, 1 - (1 + r) * (1 + s) <= t), *small)

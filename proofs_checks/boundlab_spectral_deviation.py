@@ -2,8 +2,8 @@
 
 Proof. Let h_l, k_l be the activations of f, g. |k_l| <= |V_l| |k_{l-1}| + |c_l| since |phi(u)| <= |u|. As phi is
 1-Lipschitz, |h_l - k_l| <= |W_l (h_{l-1} - k_{l-1}) + (W_l - V_l) k_{l-1} + b_l - c_l|, at most
-|W_l| |h_{l-1} - k_{l-1}| + |W_l - V_l| |k_{l-1}| + |b_l - c_l|. Induction from |x| <= C. Without |b_l - c_l| the bound is
-false for nets that differ in a bias alone: the recursion then gives 0. One neuron per layer attains it.
+|W_l| |h_{l-1} - k_{l-1}| + |W_l - V_l| |k_{l-1}| + |b_l - c_l|. Induction from |x| <= C. Without |b_l - c_l| the bound
+is false for nets that differ in a bias alone: the recursion then gives 0. One neuron per layer attains it.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def symbolic() -> str:
     n, c = sp.symbols("n c", positive=True)
     require(sp.limit((1 - c / n) ** n, n, sp.oo) == sp.exp(-c), "P(no failure) at p = c/n must tend to e^-c")
     alpha = sp.Rational(1, 20)
-    require(bool(sp.exp(-1) > alpha) and bool(sp.log(1 / alpha) > 2), "it exceeds alpha for every c < ln(1/alpha)")
+    require(sp.exp(-sp.log(1 / alpha)) == alpha and (-sp.diff(sp.exp(-c), c)).is_positive, "e^-c falls to alpha there")
     return "at p = c/n the limit is 0, and missed, with probability -> e^-c > alpha for every c < ln(1/alpha) = 3.0"
 
 

@@ -13,11 +13,10 @@ import math
 from fractions import Fraction
 
 import numpy as np
-import sympy as sp
-
 from boundlab.verification.many import holm
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
+from proofs_checks.proving import counterexample, prove, reals
 
 THEOREM = Theorem(
     name="Holm's step-down on e-processes",
@@ -50,12 +49,10 @@ def by_hand(e: tuple[Fraction, ...], alpha: Fraction) -> list[bool]:
 
 
 def symbolic() -> str:
-    K, K0, i, alpha = sp.symbols("K K_0 i alpha", positive=True)
-    step = K - K0 + 1 - sp.symbols("earlier", nonnegative=True)  # i <= K - K_0 + 1
-    gap = sp.simplify((K - step + 1) - K0)
-    require(gap.is_nonnegative, "K - i + 1 >= K_0, so that alpha/(K - i + 1) <= alpha/K_0")
-    require(sp.simplify(K0 * alpha / K0 - alpha) == 0, "the union over the true claims spends alpha")
-    require(i.is_positive is True, "steps count from 1")
+    K, K0, i, alpha, p, threshold = reals("K K0 i alpha p threshold")
+    given = (K0 >= 1, K >= K0, i >= 1, alpha > 0, p <= threshold, threshold * (K - i + 1) == alpha)
+    prove(p * K0 <= alpha, *given, p >= 0, i - 1 <= K - K0)  # some true claim has p <= alpha/K_0
+    counterexample(p * K0 <= alpha, *given, p >= 0, i <= K)  # which the count of earlier false claims is needed for
     return "the first true claim rejected stands at step i <= K - K_0 + 1: its threshold is at most alpha/K_0"
 
 

@@ -78,6 +78,7 @@ def exact() -> str:
         ),
         "least",
     )
+    require([failures_needed(eps, 0.05) for eps in (2.0, 4.0, 9.0)] == [4, 3, 2], "two failures may be enough")
     return f"incomplete Gamma sums in fractions agree to {worst:.0e}; 17, 97, 385 failures for 50, 20, 10 % at 5 %"
 
 

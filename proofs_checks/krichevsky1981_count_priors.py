@@ -34,11 +34,26 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="codes/counts.py",
-        old="nats = -_log_multinomial(counts) - float((counts[drawn] * np.log(pi[drawn])).sum())",
-        new="nats = -2 * _log_multinomial(counts) - float((counts[drawn] * np.log(pi[drawn])).sum())",
+        old="return -arrangements - draws + slack + more + 1e-12",
+        new="return -2 * arrangements - draws + slack + more + 1e-12",
     ),
     Mutation(
         file="codes/counts.py", old="counts, M = np.abs(z), 2.0 * len(z)", new="counts, M = np.abs(z), 1.0 * len(z)"
+    ),
+    Mutation(
+        file="codes/counts.py",
+        old="return float(logs.sum()) - m * math.log(math.fsum(law.ravel())),",
+        new="return float(logs.sum()),",
+    ),
+    Mutation(
+        file="codes/counts.py",
+        old="counts = np.stack([np.maximum(z, 0), np.maximum(-z, 0)])",
+        new="counts = np.stack([np.abs(z), np.zeros_like(z)])",
+    ),
+    Mutation(
+        file="codes/counts.py",
+        old="+ slack + _SLACK * sizes + 1e-12",
+        new="+ 1e-12",
     ),
 )
 
@@ -54,6 +69,11 @@ def dirichlet(z: tuple[int, ...]) -> Fraction:
     rising = math.prod((Fraction(M, 2) + i for i in range(m)), start=Fraction(1))
     half = math.prod((Fraction(1, 2) + i for v in z for i in range(abs(v))), start=Fraction(1))
     return Fraction(math.factorial(m), math.prod(math.factorial(abs(v)) for v in z)) * half / rising
+
+
+def given(z: tuple[int, ...], law: list[list[Fraction]]) -> Fraction:
+    """Product of the probabilities of the signed edges that z uses."""
+    return math.prod((law[int(v < 0)][j] ** abs(v) for j, v in enumerate(z)), start=Fraction(1))
 
 
 def symbolic() -> str:
@@ -82,6 +102,17 @@ def exact() -> str:
                 nats = shipped(np.array(z))
                 require(-math.log(exactly(z)) <= nats <= -math.log(exactly(z)) + 1e-9, f"{exactly.__name__} of {z}")
             sums.append(float(total))
+    law = [[Fraction(1, 2), Fraction(1, 8)], [Fraction(1, 4), Fraction(1, 8)]]
+    for z in vectors(2, 4):  # a given prior, its edges of either sign at their own probabilities
+        want = math.log(Fraction(math.factorial(4), math.prod(math.factorial(abs(v)) for v in z)) * given(z, law))
+        for total in (1.0, 1.0 + 9e-10):  # the sum of the given numbers may be off by 1e-9: it is divided out
+            nats = multinomial_nats(np.array(z), np.array(law, float) * total)
+            require(-want <= nats <= -want + 1e-9, f"{z} under a prior of sum {total}: {nats} against {-want}")
+    for d in (10**5 + 3, 654_321):  # one draw of d edges: 1/(2d) under either prior
+        z = np.zeros(d, int)
+        z[7] = -1
+        for price in (multinomial_nats, dirichlet_nats):
+            require(math.log(2 * d) <= price(z) <= math.log(2 * d) + 1e-5, f"{price.__name__} at d = {d}")
     order = 3 * math.log(4) - multinomial_nats(np.array([2, 1]))
     require(abs(order - math.log(3)) < 1e-9, "pricing (2, 1) draw by draw pays ln 3!/2!1! more")
     return f"sums in [{min(sums):.3f}, {max(sums):.3f}] over {len(sums)} alphabets; the order of (2, 1) is worth ln 3"

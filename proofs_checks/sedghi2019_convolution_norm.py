@@ -26,7 +26,7 @@ THEOREM = Theorem(
     claim=r"\|K * x\|_2 \le \|K_{\rm flat}\|_2\,\|x\|_2",
     status="refuted",
     finding="a 3 x 3 kernel of ones has flattened norm 3 and operator norm 9: short by up to sqrt(kh kw)",
-    ours="boundlab_spectral_deviation",
+    ours="sedghi2019_convolution_norm",
 )
 
 MUTATIONS = (

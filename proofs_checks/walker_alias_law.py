@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -21,7 +20,7 @@ from scipy.stats import binom
 from boundlab.coresets.alias import MULTINOMIAL_ABOVE, _alias_table, draw_counts
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import smallest_sabotage, verdict
-from proofs_checks.proving import prove
+from proofs_checks.proving import prove, reals
 
 THEOREM = Theorem(
     name="The alias method draws from q",
@@ -90,8 +89,7 @@ def symbolic() -> str:
     count = sp.symbols("k", integer=True, positive=True)
     before = others + s + g - count
     require(sp.simplify((others + after) - (count - 1) - before) == 0, "open buckets must sum to their number")
-    t_s: Any = z3.Real("t_s")
-    t_g: Any = z3.Real("t_g")
+    t_s, t_g = reals("t_s t_g")
     prove(z3.And(t_g - (1 - t_s) >= 0, t_g - (1 - t_s) < t_g), t_s >= 0, t_s < 1, t_g >= 1)
     return "one step keeps the law, keeps thresholds >= 0, and keeps the sum of the open buckets equal to their number"
 
@@ -135,16 +133,19 @@ def monte_carlo(effort: int = 1) -> Evidence:
     q = np.array([0.0, 0.4, 0.05, 0.0, 0.25, 0.299, 0.001, 0.0])
     edge, trials = MULTINOMIAL_ABOVE * len(q), 0
     for size, groups in ((1, 40_000), (9, 10_000), (edge, 1_000), (edge + 1, 1_000), (100_000, 20)):
-        counts = drawn(q, size, groups * effort, size)
-        require(fits(counts.sum(axis=0), q), f"{size} draws: the counts refute q")
         # the law of one group's count, not only its mean: P(c_1 = 0) and P(c_1 <= mean)
-        for k, p in ((0, 0.6**size), (int(0.4 * size), float(binom.cdf(int(0.4 * size), size, 0.4)))):
-            if 1e-30 < p < 1:
-                below = int(np.count_nonzero(counts[:, 1] <= k))
-                require(
-                    fits(np.array([below, len(counts) - below]), np.array([p, 1 - p])), f"{size} draws: P(c <= {k})"
-                )
-        trials += len(counts)
+        events = ((0, 0.6**size), (int(0.4 * size), float(binom.cdf(int(0.4 * size), size, 0.4))))
+        total, below = np.zeros(len(q), dtype=np.int64), np.zeros(2, dtype=np.int64)
+        for k in range(effort):
+            counts = drawn(q, size, groups, size + k)
+            total += counts.sum(axis=0)
+            below += [np.count_nonzero(counts[:, 1] <= most) for most, _ in events]
+            trials += groups
+        require(fits(total, q), f"{size} draws: the counts refute q")
+        for found, (most, p) in zip(below, events, strict=True):
+            known = 1e-30 < p < 1
+            either = np.array([found, groups * effort - found])
+            require(not known or fits(either, np.array([p, 1 - p])), f"{size} draws: P(c <= {most})")
     wide = np.random.default_rng(61).random(300) ** 3
     wide /= wide.sum()
     for size, groups, branch in ((300_000, 2, "multinomial"), (10_000, 60, "alias")):

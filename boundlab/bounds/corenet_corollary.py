@@ -21,7 +21,7 @@ _BLOCK = 4096  # points at a time, to bound the memory of the premise check
 _UP = 1.0 + 1e-12
 
 
-@implements("baykal2019_generalization_corollary")
+@implements("baykal2019_generalization_corollary", "boundlab_margin_lemma")
 def log_size(
     conditions: Sequence[float], totals: Sequence[float], *, K: float, eta: int, n: int, delta: float, ratio: float
 ) -> float:
@@ -62,7 +62,7 @@ def log_size(
         return float(constant + math.log(K) + 2.0 * np.log(ratio) + np.logaddexp.reduce(terms))
 
 
-@implements("baykal2019_generalization_corollary")
+@implements("baykal2019_generalization_corollary", "boundlab_margin_lemma")
 @dataclass(frozen=True, kw_only=True)
 class CoreNetCorollary(GeneralizationBound):
     """Risk of a net compressed by CoreNet, from the margins of the original net: the published corollary, un-Õ'd.

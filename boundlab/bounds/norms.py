@@ -28,7 +28,10 @@ def rademacher_confidence(n: int, delta: float) -> float:
 def spectral_complexity(
     spectral: Sequence[float], group: Sequence[float], data_norm: float, width: int, gamma: float, n: int
 ) -> float:
-    """Return 8/n^(3/2) + 72 |X|_F ln(n) sqrt(ln 2W²)/(gamma n) prod s_i (sum (b_i/s_i)^(2/3))^(3/2).
+    """Return 8/n^(3/2) + 72 |X|_F (ln n + ln(2d)/4) sqrt(ln 2W²)/(gamma n) prod s_i (sum (b_i/s_i)^(2/3))^(3/2).
+
+    d is the number of layers; ln(2d)/4 pays for the whole numbers of terms in Maurey's lemma, which the published form
+    drops.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ def spectral_complexity(
     Raises
     ------
     InvalidParameter
-        If a value is not positive or the sequences differ in length.
+        If a value is not positive, n is below 2 or the sequences differ in length.
 
     Notes
     -----
@@ -61,11 +64,29 @@ def spectral_complexity(
     s, b = _row("spectral", spectral), _row("group", group)
     if s.shape != b.shape:
         raise InvalidParameter(f"spectral and group must have one entry per layer, got {len(s)} and {len(b)}.")
-    size, margin = positive_int("n", n), positive("gamma", gamma)
+    size, margin = positive_int("n - 1", n - 1) + 1, positive("gamma", gamma)
     log_cover = math.log(2.0 * positive_int("width", width) ** 2)
     product = float(np.prod(s) * ((b / s) ** (2.0 / 3.0)).sum() ** 1.5)
-    spread = positive("data_norm", data_norm) * math.log(size) * math.sqrt(log_cover) / (margin * size)
+    logs = math.log(size) + math.log(2.0 * len(s)) / 4.0
+    spread = positive("data_norm", data_norm) * logs * math.sqrt(log_cover) / (margin * size)
     return (8.0 / size**1.5 + 72.0 * spread * product) * _UP
+
+
+@implements("neyshabur2018_perturbation")
+def perturbation_divergence(
+    spectral: Sequence[float], frobenius: Sequence[float], radius: float, width: int, gamma: float
+) -> float:
+    """Return (42² e²/2) d² B² h ln(4hd) (prod |W_i|_2² / gamma²) sum |W_i|_F²/|W_i|_2², an upper bound on KL, rounded up.
+
+    KL = sum |W_i|_F²/(2 sigma²) for balanced layers and the sigma of the perturbation; a factor e² of it pays for a
+    spectral norm known within a factor 1 +- 1/d. Parameters and errors as in `perturbation_complexity`.
+    """
+    s, f = _row("spectral", spectral), _row("frobenius", frobenius)
+    if s.shape != f.shape:
+        raise InvalidParameter(f"spectral and frobenius must have one entry per layer, got {len(s)} and {len(f)}.")
+    d, h = len(s), positive_int("width", width)
+    scale = 42.0 * math.e * d * positive("radius", radius) * float(np.prod(s)) / positive("gamma", gamma)
+    return 0.5 * scale**2 * h * math.log(4.0 * h * d) * float(((f / s) ** 2).sum()) * _UP
 
 
 @implements("neyshabur2018_perturbation")
@@ -83,7 +104,7 @@ def perturbation_complexity(
     radius : float
         B, the largest Euclidean norm of an input.
     width : int
-        h, the largest layer size.
+        h, the largest layer size, the input's included.
     gamma : float
         The margin.
     n : int
@@ -105,12 +126,8 @@ def perturbation_complexity(
     Source: Neyshabur, Bhojanapalli and Srebro (2018), arXiv:1707.09564, Theorem 1, as we understand the paper;
     constants re-derived in ``proofs_checks/neyshabur2018_perturbation.py``.
     """
-    s, f = _row("spectral", spectral), _row("frobenius", frobenius)
-    if s.shape != f.shape:
-        raise InvalidParameter(f"spectral and frobenius must have one entry per layer, got {len(s)} and {len(f)}.")
-    d, size, h = len(s), positive_int("n - 1", n - 1) + 1, positive_int("width", width)
-    scale = 42.0 * math.e * d * positive("radius", radius) * float(np.prod(s)) / positive("gamma", gamma)
-    kl = 0.5 * scale**2 * h * math.log(4.0 * h * d) * float(((f / s) ** 2).sum())
+    kl = perturbation_divergence(spectral, frobenius, radius, width, gamma)
+    d, size = len(spectral), positive_int("n - 1", n - 1) + 1
     cover = math.log(d) + math.log(size) / (2.0 * d)
     log_term = math.log(8.0 * size) + cover - math.log(probability("delta", delta))
     return math.sqrt((2.0 * kl + log_term) / (2.0 * (size - 1))) * _UP
@@ -120,8 +137,8 @@ def perturbation_complexity(
 def frobenius_complexity(frobenius: Sequence[float], data_norm: float, classes: int, gamma: float, n: int) -> float:
     """Return (4/gamma) sqrt(K) prod |W_i|_F |X|_F sqrt((1 + s)² + 2 + 2/s)/n, s = sqrt(2 d ln 2), d layers, K classes.
 
-    For one output sqrt((1 + s)² + 2 + 2/s) is 1 + s; the margin of K outputs costs the contraction factor
-    2/gamma in every one of them and a second moment of the supremum.
+    1 + s would do in the Rademacher complexity of one output; the margin of K outputs costs a vector contraction with
+    sqrt(K) and a second moment of the supremum, which is the root.
 
     Raises
     ------

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from boundlab._errors import InvalidParameter
+from boundlab._errors import InvalidParameter, positive, positive_int
 from boundlab._theory import implements
 from boundlab.bounds.generalization_bound import GeneralizationBound, chance, count_errors, evidence, telescope
 from boundlab.codes.log_grid import CodeLength, LogGridCode
@@ -15,6 +15,62 @@ from boundlab.concentration.chernoff import kl_inverse
 from boundlab.records import Bound, Compression, Premise, Status
 
 _UP = 1.0 + 1e-14  # nats of complexity are rounded up past the error of a logarithm and three sums
+
+
+@implements("langford2005_occam_forms")
+def occam_binomial(errors: int, n: int, nats: float) -> float:
+    """Return Bin+(k, n, e^-nats) with nats = ln(1/P(h)) + ln(1/delta): the tightest form, for the 0-1 loss; rounded up.
+
+    Parameters
+    ----------
+    errors : int
+        k in 0..n, ties included.
+    n : int
+        Examples, >= 1.
+    nats : float
+        Finite and positive, rounded up by the caller.
+
+    Raises
+    ------
+    InvalidParameter
+        If an argument is out of its range.
+
+    Notes
+    -----
+    Langford (JMLR 6, 2005), as we understand the paper; this and the three forms below are proved, with their order,
+    in ``langford2005_occam_forms``.
+
+    Examples
+    --------
+    >>> f"{occam_binomial(1_554, 60_000, 2_907.2):.4f}"
+    '0.1075'
+    """
+    return tail_inverse(errors, n, -positive("nats", nats))
+
+
+@implements("langford2005_occam_forms", "zhou2019_lambda_grid")
+def occam_kl(errors: int, n: int, nats: float) -> float:
+    """kl^-1(k/n, nats/n): the Chernoff form, for any loss in [0, 1]; otherwise as `occam_binomial`, never below it."""
+    return kl_inverse(_risk(errors, n), positive("nats", nats) / n * _UP)
+
+
+@implements("langford2005_occam_forms")
+def occam_hoeffding(errors: int, n: int, nats: float) -> float:
+    """k/n + sqrt(nats / (2n)): the Hoeffding form; never below `occam_kl`, may exceed 1."""
+    return (_risk(errors, n) + math.sqrt(0.5 * positive("nats", nats) / n)) * _UP
+
+
+@implements("langford2005_occam_forms")
+def occam_realizable(n: int, nats: float) -> float:
+    """1 - exp(-nats/n): what `occam_binomial` is where the classifier makes no error; rounded up."""
+    return min(1.0, -math.expm1(-positive("nats", nats) / positive_int("n", n) * _UP) * _UP)
+
+
+def _risk(errors: int, n: int) -> float:
+    """The quotient k/n, moved up by its rounding."""
+    if isinstance(errors, bool) or not 0 <= errors <= positive_int("n", n):
+        raise InvalidParameter(f"errors must be a whole number in 0..{n}, got errors={errors!r}.")
+    return min(1.0, math.nextafter(errors / n, math.inf)) if errors else 0.0
 
 
 @implements("langford2005_occam_binomial", "boundlab_log_grid_code_kraft", "chernoff_kl_inverse")
@@ -94,15 +150,14 @@ class Occam(GeneralizationBound):
         return telescope(("empirical risk", "confidence", "header", "support", "values"), (errors / n, *levels))
 
     def _facts(self, errors: int, n: int, length: CodeLength) -> dict[str, float]:
-        nats = self._nats(length.total_bits) / n
-        risk = min(1.0, math.nextafter(errors / n, math.inf)) if errors else 0.0
+        nats = self._nats(length.total_bits)
         return {
             "bits": length.total_bits + math.log2(len(self.steps)),
             "header_bits": length.header_bits + math.log2(len(self.steps)),
             "support_bits": length.support_bits,
             "value_bits": length.value_bits,
-            "occam_kl": kl_inverse(risk, nats * _UP),
-            "occam_hoeffding": (risk + math.sqrt(0.5 * nats)) * _UP,
+            "occam_kl": occam_kl(errors, n, nats),
+            "occam_hoeffding": occam_hoeffding(errors, n, nats),
         }
 
     def _premises(self) -> tuple[Premise, ...]:

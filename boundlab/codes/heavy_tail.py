@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from boundlab._errors import InvalidParameter, positive_int
+from boundlab._errors import InvalidParameter, positive_int, probability
 from boundlab._theory import implements
 from boundlab.concentration.chernoff import kl_inverse
 
 _UP = 1.0 + 1e-12
+_SLACK = 64 * 2.0**-52  # relative error allowed for lgamma: their difference is far below them
 
 
 @implements("shin2021_heavy_tail")
@@ -43,9 +44,12 @@ def heavy_tail_nats(kept: int, entries: int, value_bits: int = 32, moment_bits: 
     """
     size = positive_int("entries", entries)
     if not 0 <= kept <= size or min(value_bits, moment_bits) < 0:
-        raise InvalidParameter(f"kept must lie in [0, {size}] and bits be at least 0, got {kept!r}, {value_bits!r}.")
-    choose = math.lgamma(size + 1) - math.lgamma(kept + 1) - math.lgamma(size - kept + 1)
-    return (math.log(size + 1) + choose + (value_bits * kept + 2 * moment_bits) * math.log(2.0)) * _UP + 1e-9
+        raise InvalidParameter(
+            f"kept must lie in [0, {size}] and bits be at least 0, got {kept!r}, {value_bits!r}, {moment_bits!r}."
+        )
+    whole, parts = math.lgamma(size + 1), math.lgamma(kept + 1) + math.lgamma(size - kept + 1)
+    choose = whole - parts + _SLACK * (whole + parts)
+    return (math.log(size + 1) + choose + (value_bits * kept + 2 * moment_bits) * math.log(2.0)) * _UP
 
 
 @implements("shin2021_heavy_tail")
@@ -58,6 +62,7 @@ def heavy_tail_risk(errors: int, n: int, nats: float, delta: float) -> float:
         If errors is outside [0, n], nats is negative or delta is outside (0, 1).
     """
     size = positive_int("n", n)
-    if not 0 <= errors <= size or not nats >= 0 or not 0.0 < delta < 1.0:
-        raise InvalidParameter(f"errors must lie in [0, {size}], got {errors!r}, nats={nats!r}, delta={delta!r}.")
-    return kl_inverse(errors / size, (nats - math.log(delta)) / size * _UP)
+    if not 0 <= errors <= size or not nats >= 0:
+        raise InvalidParameter(f"errors must lie in [0, {size}] and nats be at least 0, got {errors!r}, {nats!r}.")
+    share = min(1.0, errors / size * (1.0 + 2.0**-52))  # a quotient may be rounded down
+    return kl_inverse(share, (nats - math.log(probability("delta", delta))) / size * _UP)

@@ -48,7 +48,7 @@ class CodeLength(Record):
         ]
 
 
-@implements("boundlab_log_grid_code_kraft")
+@implements("boundlab_log_grid_code_kraft", "boundlab_rounding_containment")
 @dataclass(frozen=True)
 class LogGridCode:
     r"""Every weight and bias is 0 or +-2^(k/steps) with whole k.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import betaln
+from scipy.special import betaln, logsumexp
 
 from boundlab._errors import InvalidParameter, positive_int, probability
 from boundlab._theory import implements
@@ -36,7 +36,7 @@ def upper_count(k: int, n: int, population: int, alpha: float) -> int:
     (493, 3)
     """
     k, n, size = _counts(k, n, population)
-    level = np.log(probability("alpha", alpha)) - 1e-9
+    level = np.log(probability("alpha", alpha)) - _slack(size)
     low, high = k, size - (n - k)  # P(at most k) falls in K
     while low < high:
         middle = (low + high + 1) // 2
@@ -86,7 +86,12 @@ def log_e_at_least(k: int, n: int, population: int, count: int) -> float:
     likelihood = _log_pmf(k, n, hypotheses, size)
     # sum over J of C(J, k) C(N - J, n - k) = C(N + 1, n + 1)
     mean = 0.5 * ((k == 0) + 1.0 / (n + 1.0))
-    return float(np.log(mean) - likelihood.max()) - 1e-9
+    return float(np.log(mean) - likelihood.max()) - _slack(size)
+
+
+def _slack(size: int) -> float:
+    """More than a log probability is off by: the logarithms of Gamma in it are up to N ln N each, right to a few ulps."""
+    return 1e-9 + 2.0**-48 * size * np.log(size + 1.0)
 
 
 def _log_pmf(k: int, n: int, K: np.ndarray, size: int) -> np.ndarray:
@@ -96,7 +101,7 @@ def _log_pmf(k: int, n: int, K: np.ndarray, size: int) -> np.ndarray:
 
 def _log_cdf(k: int, n: int, K: int, size: int) -> float:
     terms = _log_pmf_in_k(np.arange(max(0, n - (size - K)), min(k, K) + 1), n, K, size)
-    return float(np.logaddexp.reduce(terms)) if len(terms) else -np.inf
+    return float(logsumexp(terms)) if len(terms) else -np.inf
 
 
 def _log_pmf_in_k(k: np.ndarray, n: int, K: int, size: int) -> np.ndarray:

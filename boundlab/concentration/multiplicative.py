@@ -57,6 +57,7 @@ def bernstein_rate(p: np.ndarray, eps: np.ndarray) -> np.ndarray:
     return eps * eps * p / (2.0 + 2.0 * eps / 3.0) * (1.0 - ROUNDING)
 
 
+@implements("boundlab_extremal_row")
 def binomial_failure(m: np.ndarray, p: np.ndarray, eps: np.ndarray) -> np.ndarray:
     """Return P(|Bin(m, p)/(m p) - 1| > eps) exactly (to the accuracy of the incomplete beta function)."""
     m, p, eps = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (m, p, eps)))

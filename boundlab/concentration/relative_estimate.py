@@ -46,12 +46,17 @@ def relative_miss(k: int, eps: float) -> float:
     k : int, at least 2
     eps : float, positive; from 1 on only the upper side counts
 
+    Raises
+    ------
+    InvalidParameter
+        If k is below 2 or eps not positive.
+
     Examples
     --------
     >>> [k for k in range(2, 100) if relative_miss(k, 0.5) <= 0.05][0]
     17
     """
-    runs, error = positive_int("k", k), positive("eps", eps)
+    runs, error = positive_int("k - 1", k - 1) + 1, positive("eps", eps)
     above = float(gammainc(runs, (runs - 1) / (1.0 + error)))
     below = float(gammaincc(runs, (runs - 1) / (1.0 - error))) if error < 1.0 else 0.0
     return above + below
@@ -59,7 +64,7 @@ def relative_miss(k: int, eps: float) -> float:
 
 @implements("huber2017_gamma_bernoulli")
 def failures_needed(eps: float, alpha: float) -> int:
-    """Return the smallest k from which on `relative_miss(k, eps)` is at most alpha.
+    """Return the smallest k >= 2 at which `relative_miss(k, eps)`, which falls with k, is at most alpha.
 
     Examples
     --------
@@ -67,7 +72,7 @@ def failures_needed(eps: float, alpha: float) -> int:
     [17, 97, 385]
     """
     level, error = probability("alpha", alpha), positive("eps", eps)
-    low, high = 2, 4
+    low, high = 1, 2  # one failure gives no estimate
     while relative_miss(high, error) > level:
         low, high = high, 2 * high
     while high - low > 1:

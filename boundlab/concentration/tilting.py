@@ -52,7 +52,7 @@ def tilt(values: np.ndarray, q: np.ndarray, m: int, threshold: float, *, upper: 
     Returns
     -------
     Tilt
-        `log_cap` is Chernoff's bound on the event, at most 0 up to rounding.
+        `log_cap` is Chernoff's bound on the event, rounded up; at most 0 up to that.
 
     Raises
     ------
@@ -73,6 +73,7 @@ def tilt(values: np.ndarray, q: np.ndarray, m: int, threshold: float, *, upper: 
     v, p, draws = np.asarray(values, np.float64), np.asarray(q, np.float64), positive_int("m", m)
     if v.ndim != 1 or v.shape != p.shape or np.any(p < 0) or abs(p.sum() - 1.0) > 1e-9 or not np.all(np.isfinite(v)):
         raise InvalidParameter(f"q must be a law on the values, got shapes {v.shape}, {p.shape} and sum {p.sum():g}.")
+    p = p / p.sum()
     seen, mean = v[p > 0], float(v @ p)
     goal = threshold / draws
     if not seen.min() < goal < seen.max():
@@ -85,7 +86,9 @@ def tilt(values: np.ndarray, q: np.ndarray, m: int, threshold: float, *, upper: 
     log_mgf = float(logsumexp(theta * v, b=p))
     law = p * np.exp(theta * v - log_mgf)
     base = draws * log_mgf
-    return Tilt(theta=theta, law=law / law.sum(), log_base=base, log_cap=base - theta * threshold)
+    # The logarithm is off by a few ulps of its largest term, and each draw repeats that error.
+    slack = 2.0**-48 * (draws * (1.0 + abs(theta) * float(np.abs(seen).max())) + abs(theta * threshold))
+    return Tilt(theta=theta, law=law / law.sum(), log_base=base, log_cap=base - theta * threshold + slack)
 
 
 def _saddle(v: np.ndarray, p: np.ndarray, goal: float, *, upper: bool) -> float:

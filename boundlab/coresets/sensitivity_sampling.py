@@ -28,7 +28,9 @@ class Rule(StrEnum):
     BINOMIAL = "binomial"
 
 
-@implements("baykal2019_positive_weights", "chernoff_multiplicative_kl", "bernstein_multiplicative")
+@implements(
+    "baykal2019_positive_weights", "chernoff_multiplicative_kl", "bernstein_multiplicative", "boundlab_extremal_row"
+)
 def sample_size(
     total: np.ndarray,
     eps: np.ndarray | float,

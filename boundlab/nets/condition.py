@@ -10,7 +10,7 @@ from boundlab.network import Layer, Network
 LEVELS = (10.0, 100.0, 1_000.0, 10_000.0, 100_000.0)
 
 
-@implements("baykal2019_assumption_2")
+@implements("baykal2019_assumption_2", "baykal2022_signs_and_bias")
 def condition_numbers(layer: Layer, a: np.ndarray) -> np.ndarray:
     """Return Delta_i(x), shape (points, out); inf where only the denominator vanishes, and 0/0 := 1.
 

@@ -38,14 +38,17 @@ def path_norm(network: Network, p: float = 1.0) -> float:
     Raises
     ------
     InvalidParameter
-        If p is below 1.
+        If p is below 1 or infinite.
     """
-    if not p >= 1.0:
-        raise InvalidParameter(f"p must be at least 1, got p={p!r}.")
-    flow = np.ones(network.sizes[0])
+    if not 1.0 <= p < np.inf:
+        raise InvalidParameter(f"p must be at least 1 and finite, got p={p!r}.")
+    flow, scale = np.ones(network.sizes[0]), 1.0
     for layer in network.layers:
-        flow = np.abs(layer.weight) ** p @ flow
-    return float(flow.max()) ** (1.0 / p) * _UP
+        top = float(np.abs(layer.weight).max())  # divided out: |w|^p would underflow to 0 for large p
+        if top == 0.0:
+            return 0.0
+        flow, scale = (np.abs(layer.weight) / top) ** p @ flow, scale * top
+    return scale * float(flow.max()) ** (1.0 / p) * _UP
 
 
 @implements("sedghi2019_convolution_norm")

@@ -30,7 +30,7 @@ def downstream(condition: np.ndarray) -> np.ndarray:
         return np.cumprod(np.asarray(condition, np.float64)[::-1])[::-1]
 
 
-@implements("boundlab_relative_recursion")
+@implements("boundlab_relative_recursion", "baykal2019_neuron_value", "baykal2019_layer_wise")
 def relative_error(eps: np.ndarray, condition: np.ndarray) -> np.ndarray:
     """Return gamma_l = Delta^l (eps_l + gamma_{l-1} + eps_l gamma_{l-1}), gamma of the input 0; rounded up.
 
@@ -44,7 +44,9 @@ def relative_error(eps: np.ndarray, condition: np.ndarray) -> np.ndarray:
     return np.array(path)
 
 
-@implements("boundlab_relative_recursion", "baykal2019_layer_schedule")
+@implements(
+    "boundlab_relative_recursion", "baykal2019_layer_schedule", "baykal2022_network", "boundlab_optimal_layer_split"
+)
 def layer_errors(eps: float, condition: np.ndarray, cost: np.ndarray, schedule: Schedule) -> np.ndarray:
     """Return eps_l for each weight matrix, so that the output's relative error is at most eps.
 
