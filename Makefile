@@ -11,7 +11,7 @@ demo: install
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/pytest -n 2 --dist loadfile -q
+	$(BIN)/pytest -n 2 --dist worksteal -q
 
 install: $(STAMP)
 

@@ -173,6 +173,7 @@ def _bad_shares(compression: Compression, x: np.ndarray) -> np.ndarray:
     return bad
 
 
+@implements("boundlab_holdout_certificate")
 def _disjoint(compression: Compression, x: np.ndarray) -> Premise:
     """The share of bad points estimates anything only on points that the plan was not made on."""
     shared = sum(digest in compression.calibration for digest in fingerprints(x))
@@ -184,6 +185,7 @@ def _disjoint(compression: Compression, x: np.ndarray) -> Premise:
     )
 
 
+@implements("boundlab_holdout_certificate")
 def _spend(compression: Compression, bad: np.ndarray) -> tuple[dict[str, float], Premise]:
     """Share delta out: half of it for the coins, the Clopper-Pearson limit of the bad points on top."""
     count, points = int(bad.sum()), len(bad)

@@ -89,11 +89,13 @@ def assumption_2(network: Network, x: np.ndarray) -> Premise:
     )
 
 
+@implements("boundlab_holdout_certificate")
 def contaminated(shared: int, points: int) -> bool:
     """Whether so many of the points are shared that chance repeats no longer explain it."""
     return shared > 0 and shared >= CONTAMINATED * points
 
 
+@implements("boundlab_holdout_certificate")
 def unseen(independent: bool | None, *, overlap: int | None = None, points: int = 0, drawn: bool = False) -> Premise:
     """State whether the calibration points are independent of training: asked of the caller, checked where possible.
 

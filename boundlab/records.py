@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boundlab._errors import GuaranteeViolated
+from boundlab._theory import implements
 from boundlab.network import Network
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class SamplePlan(Record):
         return np.where(idle, 0, np.minimum(self.size, 2.0**62)).astype(np.int64)
 
     @property
+    @implements("boundlab_expected_distinct")
     def expected_distinct(self) -> np.ndarray:
         """E[number of kept edges] in each group: all if exact, else sum_j 1 - (1 - q_j)^m."""
         q = self.sensitivities.probabilities
@@ -224,6 +226,7 @@ class Compression(Record):
         return self.nnz / max(1, self.original.nnz)
 
     @property
+    @implements("boundlab_expected_distinct")
     def expected_nnz(self) -> float:
         """The mean of `nnz` over the coins."""
         return float(sum(p.expected_distinct.sum() for p in self.plans))

@@ -2,9 +2,12 @@
 
 Proof of the size. A group of sensitivity S gets m = ⌈8 S K ln(8 eta/delta)/eps_l²⌉ draws, eps_l = eps/(2 (L-1)
 Delta^{l->}), and 8 (2 (L-1))² = 32 (L-1)²; the two signs of a neuron add one ceiling, ⌈a⌉ + ⌈b⌉ <= ⌈a + b⌉ + 1. The
-number of non-zeros is at most m. Why it is empty: Delta^l contains kappa > ln²(eta eta*), which enters m to the power
-2 (L-l+1): even with S = 1, Delta = 1 and eps = 1, the best values that they can have, m is above 10^9 in the last layer of 784-300-100-10 and above 10^18 in its first. A group whose m reaches
-its edges is kept exactly, so that nothing is removed, and the promise holds because the net has not changed.
+number of non-zeros is at most m.
+
+Why it is empty. Delta^l contains kappa > ln²(eta eta*), which enters m to the power 2 (L-l+1): even with S = 1,
+Delta = 1 and eps = 1, the best values that they can have, m is above 10^9 in the last layer of 784-300-100-10 and above
+10^18 in its first. A group whose m reaches its edges is kept exactly, so that nothing is removed, and the promise holds
+because the net has not changed.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from boundlab import CoreNetAdditive, Layer, random_network
 from boundlab._errors import InvalidParameter
 from boundlab.concentration.multiplicative import binomial_failure
 from boundlab.coresets.alias import draw_counts
-from boundlab.coresets.sensitivity_sampling import SLACK, Rule, sample_size
+from boundlab.coresets.sensitivity_sampling import Rule, sample_size
 from boundlab.nets.importance import exceeds, sensitivities
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.chernoff_multiplicative_kl import Law, tails
@@ -49,6 +49,11 @@ MUTATIONS = (
         file="coresets/sensitivity_sampling.py",
         old="return float(m[passing[0]])",
         new="return float(m[passing[-1]])",
+    ),
+    Mutation(
+        file="coresets/sensitivity_sampling.py",
+        old="p = np.minimum(1.0, p * (1.0 + SLACK))",
+        new="p = np.minimum(1.0, p)",
     ),
     Mutation(
         file="concentration/multiplicative.py",
@@ -110,9 +115,9 @@ def outside(m: int, p: Fraction, eps: Fraction) -> Fraction:
 
 
 def needed(total: float, eps: float, delta: float) -> tuple[int, Fraction]:
-    """(shipped binomial size, the p that it is for: S K is enlarged by SLACK)."""
+    """(shipped binomial size, the p that it is for): a necessary size has no allowance for rounding in it."""
     m = int(sample_size(np.array([total]), eps, delta, rule=Rule.BINOMIAL)[0])
-    return m, Fraction(1.0 / (total * (1.0 + SLACK)))
+    return m, 1 / Fraction(total)
 
 
 def exact() -> str:

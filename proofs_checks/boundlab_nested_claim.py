@@ -36,6 +36,8 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(file="verification/nested.py", old="return d * (1.0 - up)", new="return d * (1.0 + up)"),
     Mutation(file="verification/nested.py", old="(d + down * (1.0 - d))", new="(d - down * (1.0 - d))"),
+    Mutation(file="verification/nested.py", old=" * (1.0 + 2.0**-50)", new=""),
+    Mutation(file="verification/nested.py", old="down = d / 100.0 if", new="down = d / 10000.0 if"),
 )
 
 GAMMA, DELTA, INNER = 0.1, 0.2, 200

@@ -40,6 +40,8 @@ MUTATIONS = (
         old="down, up = down + float(stepped[at_low].sum()), up",
         new="down, up = down, up",
     ),
+    Mutation(file="verification/lattice.py", old="bool) & ~at_low", new="bool)"),
+    Mutation(file="verification/lattice.py", old="mean += float(mass.sum())", new="mean += 1.0"),
 )
 
 DELTA = ALPHA = 0.05
@@ -90,7 +92,9 @@ def exact() -> str:
     require(abs(got.low + got.high + got.neither - 1) < 1e-14, "the three outcomes must sum to 1")
     require(abs(got.trials - float(mean)) < 1e-14, f"mean trials {got.trials} against {mean}")
     tie = absorption(low, lambda n, k: n >= 4, float(p), 7)
-    require(abs(tie.low - float((1 - p) ** 4)) < 1e-15 and abs(tie.low + tie.high - 1) < 1e-14, f"low wins a tie: {tie}")
+    require(
+        abs(tie.low - float((1 - p) ** 4)) < 1e-15 and abs(tie.low + tie.high - 1) < 1e-14, f"low wins a tie: {tie}"
+    )
     rates = [absorption(never, peeked, DELTA, round(c / DELTA)).high for c in (10, 100)]
     require(0.21 < rates[0] < 0.22 and 0.335 < rates[1] < 0.345, f"peeking must be wrong in 21 % and 34 %: {rates}")
     single = 0.0

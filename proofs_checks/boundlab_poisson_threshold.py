@@ -212,7 +212,7 @@ def formula() -> str:
             ):
                 got = flint.arb(float(told))
                 require(bool(got >= wanted) or told == 1.0, f"{told} is below {wanted} at {tau, rest, eps, C}")
-                require(bool(got <= wanted * flint.arb(1.001)) or told < 1e-200, f"{told} is far above {wanted}")
+                require(bool(got <= wanted * flint.arb(1.001)) or told < 1e-300, f"{told} is far above {wanted}")
     values, at, rng = 1.0 / np.arange(1, 301), np.array([0, 300]), np.random.default_rng(8)
     for eps, delta, C in ((0.5, 0.1, 1.0), (0.8, 1e-4, 2.0), (1.5, 0.01, 4.0), (float(rng.random()), 0.3, 1.5)):
         m = smallest_nnz(values, at, eps, delta, C=C)

@@ -24,6 +24,7 @@ import numpy as np
 import sympy as sp
 import z3
 
+from boundlab._errors import InvalidParameter
 from boundlab.coresets.alias import draw_counts
 from boundlab.coresets.partial_derandomisation import best_split, derandomised_error, partial_eps, rest_after
 from boundlab.coresets.sensitivity_sampling import Rule, sample_size
@@ -92,6 +93,12 @@ def exact() -> str:
         for draws, delta in ((1, 0.5), (3, 0.3), (6, 0.2)):
             told = Fraction(float(partial_eps(rest[k], draws, delta, C=C)))
             require(missed(x, s, k, draws, told + Fraction(1, 10**15)) <= Fraction(delta), f"{x}, {s}, k={k}, {draws}")
+    try:
+        partial_eps(0.5, -1, 0.1)
+    except InvalidParameter:
+        pass
+    else:
+        raise AssertionError("fewer than no draws were taken")
     gain, checked = 1.0, 0
     for s in rows(30, seed=3):
         for m, delta, C, events in ((len(s) // 4, 0.05, 1.0, 1), (len(s) // 2, 1e-4, 2.0, 40)):

@@ -35,6 +35,7 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(file="concentration/approximate.py", old="z * z / (2 * n), z", new="z * z / n, z"),
+    Mutation(file="concentration/approximate.py", old="p + z * np.sqrt(p *", new="p + 1.3 * z * np.sqrt(p *"),
     Mutation(file="concentration/approximate.py", old="k + 0.5, n - k + 0.5", new="k + 1.5, n - k + 0.5"),
 )
 
@@ -80,7 +81,8 @@ def exact() -> str:
     require(first_certifying(wald_upper, ALPHA) == 1 and first_certifying(exact_limit, ALPHA) == 59, "1 and 59")
     chances = [float(Fraction(19, 20) ** n) for n in (52, 38, 63, 59)]
     require(np.allclose(chances, [0.0694, 0.1424, 0.0395, 0.0485], atol=5e-5), f"P(no failure) at delta: {chances}")
-    n = 40
+    n, half = 40, float(wald_upper(np.array([20]), 40, ALPHA)[0])
+    require(abs((half - 0.5) / (0.25 / 40) ** 0.5 - 1.6448536269514722) < 1e-12, f"Wald's limit of 20 in 40 is {half}")
     levels = {f.__name__: true_level(f, n) for f in (wald_upper, wilson_upper, agresti_coull_upper, jeffreys_upper)}
     require(all(v > ALPHA for v in levels.values()), f"each of them must break its level at n = {n}: {levels}")
     ours = true_level(exact_limit, n)

@@ -1,10 +1,12 @@
 """The depth-free Frobenius bound with every constant: true for nets of one output, and above 1 on a trained net.
 
-Derivation. For homogeneous nets of d layers, E exp(l sup f) <= 2^d E exp(l M |sum sigma x|), so that with
-s = sqrt(2 d ln 2) the Rademacher complexity is at most (1 + s) M |X|_F/n, M the product of the Frobenius norms. For K
-outputs the margin loss is (2/gamma)-Lipschitz in each: vector contraction costs sqrt 2 in the definition and here, with
-independent signs for the K outputs, the root of K times a second moment of the supremum. From P(sup > M|X|(1+s) + t)
-with sub-Gaussian tail the second moment is at most (M |X|)² ((1 + s)² + 2 + 2/s). Factor 2 for the two-sided gap.
+Derivation. Cited and not proved here: for homogeneous nets of d layers E exp(l sup f) <= 2^d E exp(l M |sum sigma x|),
+M the product of the Frobenius norms, which is the peeling of Golowich, Rakhlin and Shamir. With the bounded difference
+2 M |x_i| of |sum sigma x| it gives Rad <= (1 + s) M |X|_F/n, s = sqrt(2 d ln 2). For K outputs the ramp of the margin
+is (sqrt 2/gamma)-Lipschitz in the Euclidean norm; vector contraction (Maurer, cited) costs another sqrt 2 and leaves
+independent signs for the K outputs, the supremum of which is M_d times a Euclidean norm of K suprema: by Jensen sqrt K
+times the root of a second moment. From P(sup > M |X| (1 + s + t)) <= exp(-s t - t²/2) that moment is at most (M |X|)²
+((1 + s)² + 2 + 2/s). A factor 2 from the Rademacher complexity to the gap: 2 sqrt 2 sqrt 2/gamma = 4/gamma.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.norms import frobenius_complexity
+from boundlab.bounds.norms import frobenius_complexity, rademacher_confidence
 from boundlab.nets.norms import frobenius_norm
-from proofs_checks import Evidence, Mutation, Theorem, not_applicable, require
+from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.bartlett2017_spectral import digits, measured, too_small
+from proofs_checks.judging import judge, smallest_sabotage, violated
 
 THEOREM = Theorem(
     name="The Frobenius bound without a factor 2^d",
@@ -27,19 +30,31 @@ THEOREM = Theorem(
     given=("no biases, positive-homogeneous activations", "gamma and the norm budgets fixed before the sample"),
     claim=r"\mathrm{Rad} \le (1+\sqrt{2d\ln2})\prod_j\|W_j\|_F \|X\|_F/n",
     status="vacuous",
-    finding="above 10 on a 64-24-10 net trained on 1,347 digits, at the best of six margins; its test error is 3 %",
+    finding="above 50, at the best of six margins, on a 64-24-10 net trained on 1,100 digits, whose test error is "
+    "below 3 %",
 )
 
 MUTATIONS = (
     Mutation(
         file="bounds/norms.py",
-        old="single = factor * float(np.prod(f))",
-        new="single = 0.02 * factor * float(np.prod(f))",
+        old="factor = math.sqrt((1.0 + s) ** 2 + 2.0 + 2.0 / s)",
+        new="factor = 1.0 + s",
     ),
     Mutation(
         file="bounds/norms.py",
         old='return 4.0 / positive("gamma", gamma) * math.sqrt(',
-        new='return 4e-3 / positive("gamma", gamma) * math.sqrt(',
+        new='return 2.0 / positive("gamma", gamma) * math.sqrt(',
+    ),
+    Mutation(
+        file="bounds/norms.py",
+        old='* math.sqrt(positive_int("classes", classes)) * single',
+        new="* single",
+    ),
+    Mutation(file="bounds/norms.py", old="s = math.sqrt(2.0 * len(f) *", new="s = math.sqrt(2.0 *"),
+    Mutation(
+        file="nets/norms.py",
+        old="np.linalg.norm(_matrix(weight))) * _UP",
+        new="np.linalg.norm(_matrix(weight), 2)) * _UP",
     ),
 )
 
@@ -58,6 +73,26 @@ def two_layer_rademacher(x: tuple[int, ...]) -> Fraction:
         halves = [sum(s * max(0, u * v) for s, v in zip(sign, x, strict=True)) for u in (1, -1)]
         total += max(abs(h) for h in halves)
     return total / (len(x) * 2 ** len(x))
+
+
+def memorised(extra: float, n: int = 16_000, points: int = 8):
+    """The net of one layer that takes the majority label at each of 8 unit vectors, as confidently as gamma = 1 asks.
+
+    Labels are fair, so that its risk is 1/2: does its margin risk plus `extra` fall below that?
+    """
+
+    def trial(rng: np.random.Generator, size: int) -> np.ndarray:
+        seen = rng.multinomial(n, np.full(points, 1 / points), size=size)
+        heads = rng.binomial(seen, 0.5)
+        return np.minimum(heads, seen - heads).sum(axis=1) / n + extra < 0.5
+
+    return trial
+
+
+def shipped() -> float:
+    """Term and confidence for the net of `memorised`: |W|_F = gamma sqrt(8/2), |X|_F = sqrt n, two outputs."""
+    term = frobenius_complexity([2.0 * (1 + 1e-9)], math.sqrt(16_000), 2, 1.0, 16_000)
+    return term + rademacher_confidence(16_000, 0.05)
 
 
 def symbolic() -> str:
@@ -90,24 +125,34 @@ def exact() -> str:
     for x in ((1, 2, 3), (1, 1, 1, 1, 1), (3, -1, 2, 2, 1, 1, -2)):
         exactly, norm = two_layer_rademacher(x), math.sqrt(sum(v * v for v in x))
         bound = frobenius_complexity([1.0, 1.0], norm, 1, 4.0, len(x))  # gamma = 4, K = 1: the Rademacher term itself
-        require(float(exactly) <= bound, f"x = {x}: {exactly} exceeds {bound}")
-        worst = max(worst, float(exactly) / bound)
+        claim = (1 + math.sqrt(4 * math.log(2))) * norm / len(x)
+        require(float(exactly) <= claim <= bound, f"x = {x}: {exactly}, claimed {claim}, shipped {bound}")
+        worst = max(worst, float(exactly) / claim)
     s = math.sqrt(4 * math.log(2))
     want = math.sqrt((1 + s) ** 2 + 2 + 2 / s) * 6 * 5 / 7
     require(abs(frobenius_complexity([2.0, 3.0], 5.0, 1, 4.0, 7) / want - 1) < 1e-9, "the formula at one point")
+    require(
+        abs(frobenius_complexity([2.0, 3.0], 5.0, 9, 2.0, 7) / want - 6) < 1e-8, "9 outputs at half the margin: 3 x 2"
+    )
+    require(30**0.5 <= frobenius_norm(np.array([[1.0, 2.0], [3.0, 4.0]])) <= 30**0.5 * (1 + 1e-11), "1 + 4 + 9 + 16")
     total, risk, truth = measured(ours)
-    require(total > 10, f"the bound on digits must be above 10, got {total}")
+    require(total > 50, f"the bound on digits must be above 50, got {total}")
     return (
-        f"two-layer classes in 1-d: at most {worst:.2f} of the term; digits: bound {total:.1f}, "
+        f"two-layer classes in 1-d: at most {worst:.2f} of the claim; digits: bound {total:.1f}, "
         f"margin risk {risk:.2f}, risk >= {truth:.3f}"
     )
 
 
-monte_carlo = not_applicable("the bound exceeds 1 at every size that can be simulated: no trial could fail")
+def monte_carlo(effort: int = 1) -> Evidence:
+    term = shipped()
+    require(term < 0.5, f"the bound must say something at n = 16,000, the term is {term}")
+    return judge(memorised(term), delta=0.05, trials=2_000 * effort, name="memorised labels, two outputs")
 
 
 def teeth() -> Evidence:
-    slack = too_small(ours)
-    return Evidence(
-        text=f"on digits the complexity term can be divided by {slack:.3g} before it is caught", slack=slack
+    term = shipped()
+    slack = smallest_sabotage(
+        lambda factor: violated(memorised(term / factor), delta=0.05, trials=500, name="memorised labels, sabotaged")
     )
+    text = f"on memorised labels the bound divided by {slack:g} is caught, on digits the term by {too_small(ours):.3g}"
+    return Evidence(text=text, slack=slack)

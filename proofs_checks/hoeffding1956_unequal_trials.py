@@ -5,10 +5,16 @@ P(at most k failures) <= P(Bin(n, p) <= k). For k = 0 it is the inequality of ar
 
 Proof of the step that we use. Fix all trials but two, with sum s = p_1 + p_2 and product t. P(at most k) is a + b t
 with b = P(rest = k) - P(rest = k - 1), because the two fail 0, 1, 2 times with 1 - s + t, s - 2t, t. So the tail is
-linear in t = p_1 p_2, whose maximum at fixed s is at equality: where b >= 0 averaging a pair raises the tail. A maximum
-over all p of given mean therefore has at most three values, 0, 1 and one in between (otherwise some pair could be moved
-to raise it); Hoeffding excludes 0 and 1 for k <= n p - 1, which we check exactly on a lattice of probabilities.
-Consequence: a Clopper-Pearson upper limit from a fixed stratified design keeps its level for the mean.
+linear in t = p_1 p_2, whose maximum at fixed s is at equality: where b >= 0 averaging a pair raises the tail. The
+maximum over all p of given mean is therefore attained with at most three values, 0, 1 and one in between (a pair of
+others could be moved without lowering the tail); Hoeffding excludes 0 and 1 for k <= n p - 1, which we check exactly
+on a lattice of probabilities.
+
+Consequence. Let U(k) be Clopper-Pearson's upper limit at level alpha. If U(k) >= (k+1)/n for every k whose U(k) is
+below the mean p, the limit of a fixed stratified design misses p with probability at most alpha: the largest such k has
+n p > n U(k) >= k + 1. The condition is needed: U(n-1) = (1-alpha)^(1/n) is always below 1 = n/n, and two trials of
+rates 1 and 0.9495, of mean 0.97475 > U(1) = 0.97468, have at most 1 failure with probability 0.0505 > alpha = 0.05,
+although P(Bin(2, 0.97475) <= 1) = 0.0499.
 """
 
 from __future__ import annotations
@@ -92,6 +98,12 @@ def exact() -> str:
                     worst, checked = max(worst, mixed / own if own else Fraction(0)), checked + 1
     turned = convolution((Fraction(0), Fraction(1)))
     require(turned[0] + turned[1] > sum(convolution((Fraction(1, 2),) * 2)[:2]), "at k >= n p it turns: 1 > 3/4")
+    for n in range(2, 41):  # the condition of the consequence holds but for k = n - 1, and there it is needed
+        good = [upper_limit(k, n, 0.05) >= (k + 1) / n for k in range(n)]
+        require(all(good[:-1]) and not good[-1], f"U(k) >= (k+1)/n at n = {n}: {good}")
+    top = Fraction(upper_limit(1, 2, 0.05)) + Fraction(1, 10**6)  # a mean just above U(n-1)
+    spread = convolution((Fraction(1), 2 * top - 1))
+    require(spread[0] + spread[1] > Fraction(1, 20), "there the limit from strata must break its level")
     # the consequence: a limit from strata misses the mean no more often than alpha
     for rates in ((0.0, 0.1, 0.2), (0.01, 0.05, 0.3), (0.02, 0.02, 0.02)):
         p = np.tile(rates, 20)

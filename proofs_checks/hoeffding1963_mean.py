@@ -14,6 +14,7 @@ import itertools
 import math
 from fractions import Fraction
 
+import flint
 import numpy as np
 import sympy as sp
 from scipy.stats import binom
@@ -23,6 +24,7 @@ from boundlab.concentration.hoeffding import radius, sample_size, upper_limit
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.chernoff_kl_inverse import pmf
 from proofs_checks.judging import judge, smallest_sabotage
+from proofs_checks.proving import exact as enclosed
 
 THEOREM = Theorem(
     name="Hoeffding's inequality for a mean",
@@ -33,6 +35,7 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
+    Mutation(file="concentration/hoeffding.py", old="_UP = 1.0 + 1e-14", new="_UP = 1.0 - 1e-14"),
     Mutation(
         file="concentration/hoeffding.py",
         old='-math.log(probability("delta", delta)) / (2.0 * n)) * _UP',
@@ -70,6 +73,12 @@ def exact() -> str:
     worst = Fraction(0)
     for n, delta in itertools.product((1, 2, 5, 12, 30), (0.3, 0.05, 1e-4)):
         limits = [upper_limit(k / n, n, delta) for k in range(n + 1)]
+        with flint.ctx.workprec(120):
+            wide = (-enclosed(Fraction(delta)).log() / (2 * n)).sqrt()
+            require(bool(radius(n, delta) >= wide), f"the radius at n = {n}, delta = {delta} is rounded down")
+            for k, limit in enumerate(limits):
+                enough = limit == 1.0 or bool(limit >= enclosed(Fraction(k / n)) + wide)
+                require(enough, f"the limit {limit} of {k} in {n} is rounded down")
         for k, limit in enumerate(limits):
             up = math.nextafter(k / n, 1.0) if k else 0.0  # k/n is rounded, and so may the inverse be
             require(

@@ -27,6 +27,7 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
+    Mutation(file="concentration/two_sample.py", old="float(table.mean()) *", new="float(table[0].mean()) *"),
     Mutation(
         file="concentration/two_sample.py",
         old='positive_int("min(T, N)", min(table.shape))',

@@ -13,6 +13,7 @@ import math
 from fractions import Fraction
 
 import numpy as np
+
 from boundlab.verification.many import holm
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage

@@ -4,17 +4,25 @@ Proof. Let Psi_i be the largest node norm after layer i. A row of L = D^(-1/2)(A
 sum_j (d_i d_j)^(-1/2) <= sqrt(d_i) <= sqrt d, so Psi_i <= sqrt d |W_i| Psi_{i-1}, and the difference of the two nets
 obeys D_i <= sqrt d (|W_i + U_i| D_{i-1} + |U_i| Psi_{i-1}). With |U_i| <= |W_i|/l every factor |W_i + U_i|/|W_i| is at
 most 1 + 1/l, and (1 + 1/l)^l <= e; the readout is a mean and adds no sqrt d. The bound that follows from it through
-PAC-Bayes replaces B by B d^((l-1)/2) in the spectral bound: vacuous a fortiori.
+PAC-Bayes replaces B by B d^((l-1)/2) in the spectral bound: vacuous a fortiori. It is vacuous even at the largest
+margin that such a net can have, sqrt 2 times the largest norm of its output, B d^((l-1)/2) prod |W_i|.
+
+The factor d^((l-1)/2) is not needed. |L| <= 1, since |2 x_i x_j|/sqrt(d_i d_j) <= x_i²/d_i + x_j²/d_j sums over the
+edges to at most |x|². So the Frobenius norms of all node features together obey the recursion without sqrt d, from
+B sqrt(nodes) on, and the mean over the nodes has norm at most the Frobenius norm over sqrt(nodes). With d = 1, on a
+graph without edges, a chain of one neuron per layer comes to within 1 - 1/e = 0.63 of the bound as l grows.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import sympy as sp
 
+from boundlab._errors import InvalidParameter
 from boundlab.bounds.norms import perturbation_complexity
 from boundlab.nets.graphs import gcn_output, gcn_perturbation
 from boundlab.nets.norms import frobenius_norm, spectral_norm
@@ -28,13 +36,17 @@ THEOREM = Theorem(
     given=("node features of norm at most B, at most d neighbours with oneself", "|U_i| <= |W_i|/l", "mean readout"),
     claim=r"\|\Delta f\|_2 \le eBd^{(l-1)/2}\prod\|W_i\|_2\sum_k\|U_k\|_2/\|W_k\|_2",
     status="vacuous",
-    finding="the perturbation lemma holds; the bound from it exceeds 100 for a 3-layer net of width 16 on 1,000 graphs "
-    "of degree 4, at norms of 1",
+    finding="the perturbation lemma holds, even without the factor of the degree; the bound from it exceeds 100 at "
+    "every margin for a 3-layer net of width 16 on 1,000 graphs of degree 4, at norms of 1",
 )
 
 MUTATIONS = (
-    Mutation(file="nets/graphs.py", old="return math.e * b * float(degree)", new="return 0.05 * b * float(degree)"),
-    Mutation(file="nets/graphs.py", old="if u > w / depth:", new="if u > 50 * w / depth:"),
+    Mutation(file="nets/graphs.py", old="return math.e * b * float(d)", new="return 1.5 * b * float(d)"),
+    Mutation(file="nets/graphs.py", old="if not u <= w / depth:", new="if not u <= w:"),
+    Mutation(
+        file="nets/graphs.py", old='positive_int("degree", degree)', new='positive_int("degree + 1", degree + 1) - 1'
+    ),
+    Mutation(file="nets/graphs.py", old="sum(u / w for w, u in", new="max(u / w for w, u in"),
 )
 
 
@@ -50,10 +62,11 @@ def symbolic() -> str:
     claim = sp.sqrt(d) * B * w1 * w2 * (u1 / w1 * (1 + u2 / w2) + u2 / w2)
     require(sp.simplify(out - claim) == 0, "l = 2: each term of the sum times at most (1 + 1/l)")
     di, dj = sp.symbols("d_i d_j", positive=True)
-    require(
-        sp.simplify(di * (1 / sp.sqrt(di * 1)) - sp.sqrt(di)) == 0 and dj.is_positive, "a row sums to at most sqrt d_i"
-    )
-    return "row sums <= sqrt d; l = 2 expanded; (1 + 1/l)^l <= e from ln(1+u) <= u"
+    require(sp.simplify(di * (1 / sp.sqrt(di * 1)) - sp.sqrt(di)) == 0, "a row sums to at most sqrt d_i, as d_j >= 1")
+    x, y = sp.symbols("x y", real=True)
+    edge = x**2 / di + y**2 / dj - 2 * x * y / sp.sqrt(di * dj)
+    require(sp.simplify(edge - (x / sp.sqrt(di) - y / sp.sqrt(dj)) ** 2) == 0, "an edge of |L| <= 1 is a square")
+    return "row sums <= sqrt d, |L| <= 1 edge by edge; l = 2 expanded; (1 + 1/l)^l <= e from ln(1+u) <= u"
 
 
 def star(leaves: int) -> np.ndarray:
@@ -62,27 +75,56 @@ def star(leaves: int) -> np.ndarray:
     return a
 
 
+def chain(depth: int) -> tuple[Fraction, float]:
+    """(difference, bound) of a chain of one neuron on a graph without edges, weights 1, all moved by 1/l."""
+    step = 2.0 ** -math.ceil(math.log2(depth))  # at most 1/l, and a float
+    weights, moves = [np.ones((1, 1))] * depth, [np.full((1, 1), step)] * depth
+    alone, x = np.zeros((2, 2)), np.ones((2, 1))
+    want = (1 + Fraction(step)) ** depth - 1
+    got = gcn_output(alone, x, [w + u for w, u in zip(weights, moves, strict=True)]) - gcn_output(alone, x, weights)
+    require(abs(float(got[0]) - float(want)) < 1e-12, "the chain's difference is (1 + u)^l - 1")
+    return want, gcn_perturbation(weights, moves, 1.0, 1)
+
+
+def refused(*case) -> bool:
+    try:
+        gcn_perturbation(*case)
+    except InvalidParameter:
+        return True
+    return False
+
+
 def exact() -> str:
     worst = 0.0
+    for depth in (1, 2, 4, 16, 32):
+        moved, bound = chain(depth)
+        require(moved <= Fraction(bound), f"chain of {depth}: {float(moved)} exceeds {bound}")
     for leaves, signs in itertools.product((1, 2, 3), itertools.product((-1.0, 1.0), repeat=2)):
         a, x = star(leaves), np.ones((leaves + 1, 1))
         weights = [np.array([[2.0]]), np.array([[1.0]])]
         moves = [np.array([[signs[0]]]), np.array([[signs[1] * 0.5]])]
         f = gcn_output(a, x, weights)
         g = gcn_output(a, x, [w + u for w, u in zip(weights, moves, strict=True)])
-        bound = gcn_perturbation(weights, moves, 1.0, leaves + 1)
+        bound = gcn_perturbation(weights, moves, 1.0, 1)  # the degree's factor is not needed
+        require(bound <= gcn_perturbation(weights, moves, 1.0, leaves + 1), "with it the bound is larger")
         require(np.abs(f - g).max() <= bound, f"star of {leaves}: {f - g} exceeds {bound}")
         worst = max(worst, float(np.abs(f - g).max()) / bound)
     pair = gcn_output(star(1), np.array([[1.0], [3.0]]), [np.array([[1.0]]), np.array([[2.0]])])
     require(np.allclose(pair, [4.0]), f"two nodes: L averages them, (1+3)/2 * 2 = 4, got {pair}")
     rng = np.random.default_rng(5)
     own = [w / spectral_norm(w) for w in (rng.normal(size=(16, 16)) for _ in range(3))]
+    reach = 4.0 ** ((3 - 1) / 2)  # B d^((l-1)/2): the largest output, hence margins of at most sqrt 2 times that
     term = perturbation_complexity(
-        [1.0] * 3, [frobenius_norm(w) for w in own], 4.0 ** ((3 - 1) / 2), 16, 0.1, 1_000, 0.05
+        [1.0] * 3, [frobenius_norm(w) for w in own], reach, 16, math.sqrt(2) * reach, 1_000, 0.05
     )
-    require(term > 100, f"the bound on 1000 graphs must be far above 1, got {term}")
+    require(term > 100, f"the bound on 1000 graphs must be far above 1 at every margin, got {term}")
+    zero = [np.zeros((2, 2)), np.ones((2, 1))]
+    require(gcn_perturbation(zero, [np.zeros((2, 2)), np.full((2, 1), 0.1)], 1.0, 3) == 0, "a layer of zeros")
+    require(refused([np.ones((1, 1))], [np.ones((1, 1))], 1.0, 0), "a degree below 1 must be refused")
+    require(refused([np.ones((1, 1))] * 2, [np.ones((1, 1)), np.zeros((1, 1))], 1.0, 1), "a move above |W|/l")
     return (
-        f"stars of degree 2 to 4: at most {worst:.2f} of the bound; 3 layers, 1000 graphs: complexity term {term:.0f}"
+        f"stars of degree 2 to 4: at most {worst:.2f} of the bound without the degree; 3 layers, 1000 graphs: "
+        f"complexity term {term:.0f} at the largest margin"
     )
 
 
@@ -103,8 +145,7 @@ def beyond(factor: float):
             x /= np.linalg.norm(x, axis=1, keepdims=True)
             f = gcn_output(a, x, weights)
             g = gcn_output(a, x, [w + u for w, u in zip(weights, moves, strict=True)])
-            degree = int(a.sum(axis=1).max()) + 1
-            out[i] = np.linalg.norm(f - g) > gcn_perturbation(weights, moves, 1.0, degree) / factor
+            out[i] = np.linalg.norm(f - g) > gcn_perturbation(weights, moves, 1.0, 1) / factor
         return out
 
     return trial
@@ -115,16 +156,7 @@ def monte_carlo(effort: int = 1) -> Evidence:
 
 
 def teeth() -> Evidence:
-    rng = np.random.default_rng(6)
-    slack = smallest_sabotage(
-        lambda factor: bool(beyond(factor)(rng, 100).any()), (1.5, 2, 3, 5, 8, 16, 32, 64, 100, 200)
-    )
-    big = [np.array([[1.0]]), np.array([[1.0]])]
-    try:
-        gcn_perturbation(big, [np.array([[0.6]]), np.array([[0.0]])], 1.0, 2)
-    except Exception as refused:
-        require("at most" in str(refused), "a move beyond |W|/l must be refused by name")
-    else:
-        raise AssertionError("a move beyond |W|/l was accepted")
-    require(math.e > 2, "the constant")
-    return Evidence(text=f"the bound divided by {slack:g} is exceeded; a larger move is refused", slack=slack)
+    moved, bound = chain(32)
+    slack = smallest_sabotage(lambda factor: moved > Fraction(bound / factor))
+    require(not refused([np.ones((1, 1))] * 2, [np.full((1, 1), 0.5)] * 2, 1.0, 1), "a move of |W|/l is allowed")
+    return Evidence(text=f"the bound divided by {slack:g} is exceeded by a chain of 32 layers", slack=slack)

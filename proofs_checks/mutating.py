@@ -6,6 +6,7 @@ the file's checks run in a process of their own: it is killed when one of them f
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -94,15 +95,20 @@ def fates(slugs: Iterable[str] = (), *, workers: int = 2) -> Iterable[Fate]:
         yield from pool.map(lambda pair: fate(*pair), listed(slugs))
 
 
-def _environment(copy: Path) -> dict[str, str]:
-    import os
+def one_thread() -> None:
+    """Keep the numerical libraries of this process to one thread: the work is spread over processes."""
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
+
+def _environment(copy: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(copy), "PYTHONSAFEPATH": "1"}
 
 
 def main(slugs: list[str]) -> int:
     """Print the fate of each mutation; 1 if one survives."""
     survivors = 0
+    one_thread()
     for slug in slugs or ledger():
         if found := failure(slug, None):
             sys.stdout.write(f"FAILS UNMUTATED {slug}: {found}\n")

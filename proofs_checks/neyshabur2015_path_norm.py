@@ -1,9 +1,12 @@
 """The path-norm bound: true for one output, invariant under rescaling, exponential in depth, and vacuous.
 
-Derivation. Peeling one ReLU layer under an l1 budget costs a factor 2 (contraction with absolute values), the last step
-is the class of linear functions under |w|_1 <= 1 on inputs of entries at most B: E max over 2D signed coordinates of
-sum sigma x/n <= B sqrt(2 ln(2D)/n) by Massart's lemma. The path norm phi_1 collects the budgets of all layers:
-rescaling a neuron's row by t and its column by 1/t changes neither the function nor phi_1.
+Derivation. Rescaling a neuron's row by t and its column by 1/t changes neither the function nor the path norm phi_1; so
+rows may be given l1 norm 1 from the input on, which leaves |w|_1 <= phi_1 for the output (layered nets). Then sup sum
+sigma f <= phi_1 sup |sum sigma ReLU(g)| over one neuron g of the layer below; the absolute value costs a factor 2, as 0
+is in the class and the law of sigma is symmetric, and ReLU nothing by Talagrand's contraction (cited, not proved here).
+After d - 1 ReLU layers the last step is the class of linear functions under |w|_1 <= 1 on inputs of entries at most B:
+E max over 2D signed coordinates of sum sigma x/n <= B sqrt(2 ln(2D)/n) by Massart's lemma. For K outputs with phi_1
+each, the margin's ramp and vector contraction cost sqrt 2 sqrt 2 K/gamma, and the gap 2.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.norms import path_complexity
+from boundlab.bounds.norms import path_complexity, rademacher_confidence
 from boundlab.nets.norms import path_norm
 from boundlab.network import Layer, Network
-from proofs_checks import Evidence, Mutation, Theorem, not_applicable, require
+from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.bartlett2017_spectral import digits, measured, too_small
-from proofs_checks.golowich2018_frobenius import two_layer_rademacher
+from proofs_checks.golowich2018_frobenius import memorised, two_layer_rademacher
+from proofs_checks.judging import judge, smallest_sabotage, violated
 
 THEOREM = Theorem(
     name="The path-norm bound",
@@ -28,25 +32,33 @@ THEOREM = Theorem(
     given=("no biases, ReLU, one output", "a path-norm budget fixed before the sample", "|x|_inf <= B"),
     claim=r"\mathrm{Rad} \le 2^{d-1}\phi_1\|x\|_\infty\sqrt{2\ln(2D)/n}",
     status="vacuous",
-    finding="above 50 on a 64-24-10 net trained on 1,347 digits, at the best of six margins; its test error is 3 %",
+    finding="above 100, at the best of six margins, on a 64-24-10 net trained on 1,100 digits, whose test error is "
+    "below 3 %",
 )
 
 MUTATIONS = (
     Mutation(
-        file="bounds/norms.py", old="return 2.0 ** (layers - 1) * positive", new="return 0.1 ** (layers - 1) * positive"
+        file="bounds/norms.py", old="return 2.0 ** (layers - 1) * positive", new="return 1.0 ** (layers - 1) * positive"
+    ),
+    Mutation(
+        file="bounds/norms.py",
+        old='2.0 * math.log(2.0 * positive_int("dimension", dimension))',
+        new='2.0 * math.log(positive_int("dimension", dimension) + 0.01)',
     ),
     Mutation(
         file="nets/norms.py",
-        old="flow = np.abs(layer.weight) ** p @ flow",
-        new="flow = np.abs(layer.weight @ flow) ** p",
+        old="(np.abs(layer.weight) / top) ** p @ flow",
+        new="np.abs(layer.weight / top @ flow) ** p",
     ),
+    Mutation(file="nets/norms.py", old="scale * float(flow.max())", new="scale * float(flow.mean())"),
+    Mutation(file="nets/norms.py", old="** (1.0 / p) * _UP", new="** (1.0 / p)"),
 )
 
 
 def ours(gamma: float) -> float:
     net, x, _, _, _ = digits()
     one = path_complexity(path_norm(net), len(net.layers), float(np.abs(x).max()), net.sizes[0], len(x))
-    return 2.0 * 2.0 / gamma * math.sqrt(10.0) * one  # two-sided gap, margin of ten outputs
+    return 2.0 * 2.0 / gamma * 10.0 * one  # the gap, the ramp of the margin, and vector contraction over ten outputs
 
 
 def symbolic() -> str:
@@ -56,16 +68,14 @@ def symbolic() -> str:
     best = sp.sqrt(2 * sp.log(2 * D) / n) / B
     require(sp.simplify(sp.diff(value, lam).subs(lam, best)) == 0, "stationary")
     require(sp.simplify(value.subs(lam, best) / n - B * sp.sqrt(2 * sp.log(2 * D) / n)) == 0, "B sqrt(2 ln(2D)/n)")
-    u = sp.symbols("u", real=True)  # cosh u <= e^(u²/2), termwise: 1/(2k)! <= 1/(2^k k!)
-    for k in range(12):
-        require(math.factorial(2 * k) >= 2**k * math.factorial(k), "cosh u <= e^(u²/2), termwise")
-    k = sp.symbols("k", positive=True)
-    require(
-        sp.expand((2 * k + 1) * (2 * k + 2) - 2 * (k + 1)) == sp.expand((k + 1) * 4 * k), "the ratio of terms, k+1 on k"
-    )
-    t, a, b = sp.symbols("t a b", positive=True)
-    require(sp.simplify((t * a) * (b / t) - a * b) == 0 and u.is_real, "a rescaled neuron keeps every path")
-    return "Massart's lemma gives B sqrt(2 ln(2D)/n); cosh u <= e^(u²/2) termwise; rescaling keeps every path product"
+    k = sp.symbols("k", nonnegative=True)  # cosh u <= e^(u²/2), termwise: 2^k k! <= (2k)!, by induction from k = 0
+    step = (2 * k + 1) * (2 * k + 2) - 2 * (k + 1)
+    require(math.factorial(0) >= 2**0 and sp.factor(step) == 4 * k * (k + 1), "(2k+1)(2k+2) >= 2(k+1)")
+    z, w = sp.symbols("z w", real=True)
+    t = sp.symbols("t", positive=True)
+    relu = sp.Max(0, t * z) * w / t - sp.Max(0, z) * w
+    require(sp.simplify(relu.rewrite(sp.Abs)) == 0, "a rescaled neuron computes the same")
+    return "Massart's lemma gives B sqrt(2 ln(2D)/n); cosh u <= e^(u²/2) termwise; a rescaled neuron computes the same"
 
 
 def exact() -> str:
@@ -83,20 +93,45 @@ def exact() -> str:
         require(
             float(paths) <= path_norm(net) <= float(paths) * (1 + 1e-9), f"t = {t}: {path_norm(net)} against {paths}"
         )
-    signs = itertools.product((-1, 1), repeat=4)
-    linear = sum(Fraction(max(abs(sum(s)), 0), 4 * 16) for s in signs)
-    require(float(linear) <= path_complexity(1.0, 1, 1.0, 1, 4), "one layer, one coordinate, four points")
+    two = Network(layers=(Layer(weight=np.array([[3.0, -4.0], [0.0, 1.0]]), bias=np.zeros(2), relu=False),))
+    require(path_norm(two) >= 7 and 5 <= path_norm(two, 2.0) <= 5 * (1 + 1e-11), "the largest output; p = 2")
+    low = Network(layers=(Layer(weight=np.full((1, 2), 1e-3), bias=np.zeros(1), relu=False),))
+    require(1e-3 <= path_norm(low, 300.0) <= 1.01e-3, "no underflow for large p")
+    for points in (np.ones((4, 1)), np.eye(4), np.array([[1, -2], [2, 1], [-1, -1], [2, 2]])):
+        whole = [[int(v) for v in row] for row in points]
+        suprema = [
+            max(abs(sum(s * row[j] for s, row in zip(sign, whole, strict=True))) for j in range(len(whole[0])))
+            for sign in itertools.product((-1, 1), repeat=4)
+        ]
+        linear, top = Fraction(sum(suprema), 4 * 16), float(np.abs(points).max())
+        bound = path_complexity(1.0, 1, top, len(whole[0]), 4)
+        require(float(linear) <= bound, f"one layer, {points.tolist()}: {linear} exceeds {bound}")
+        worst = max(worst, float(linear) / bound)
+    want = 4 * 5 * 2 * math.sqrt(2 * math.log(6) / 9)
+    require(want <= path_complexity(5.0, 3, 2.0, 3, 9) <= want * (1 + 1e-11), "the formula at one point")
     total, _, truth = measured(ours)
-    require(total > 50, f"the bound on digits must be above 50, got {total}")
+    require(total > 100, f"the bound on digits must be above 100, got {total}")
     return (
-        f"1-d classes at most {worst:.2f} of the term; path norm exact and invariant; digits: bound {total:.0f}, "
+        f"tiny classes at most {worst:.2f} of the term; path norm exact and invariant; digits: bound {total:.0f}, "
         f"risk >= {truth:.3f}"
     )
 
 
-monte_carlo = not_applicable("the bound exceeds 1 at every size that can be simulated: no trial could fail")
+def shipped() -> float:
+    """Gap and confidence for the net of `memorised` with one output: |w|_1 = 8 gamma, entries of x at most 1."""
+    return 2.0 * path_complexity(8.0 * (1 + 1e-9), 1, 1.0, 8, 16_000) + rademacher_confidence(16_000, 0.05)
+
+
+def monte_carlo(effort: int = 1) -> Evidence:
+    term = shipped()
+    require(term < 0.5, f"the bound must say something at n = 16,000, the term is {term}")
+    return judge(memorised(term), delta=0.05, trials=2_000 * effort, name="memorised labels, one output")
 
 
 def teeth() -> Evidence:
-    slack = too_small(ours)
-    return Evidence(text=f"on digits the complexity term divided by {slack:.3g} is caught", slack=slack)
+    term = shipped()
+    slack = smallest_sabotage(
+        lambda factor: violated(memorised(term / factor), delta=0.05, trials=500, name="memorised labels, sabotaged")
+    )
+    text = f"on memorised labels the bound divided by {slack:g} is caught, on digits the term by {too_small(ours):.3g}"
+    return Evidence(text=text, slack=slack)

@@ -16,7 +16,7 @@ from typing import Any
 
 from boundlab.files import write_atomically
 from proofs_checks import CHECKS, Evidence, NotApplicable, ledger
-from proofs_checks.mutating import fate, listed
+from proofs_checks.mutating import fate, listed, one_thread
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "boundlab" / "theorems.json"
@@ -150,7 +150,7 @@ def today() -> str:
 def _in_processes(
     slugs: list[str], effort: int, code: str, workers: int
 ) -> Iterator[tuple[str, dict[str, Any] | str, float]]:
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=one_thread) as pool:
         futures = [pool.submit(_timed, slug, effort, code) for slug in slugs]
         try:
             for future in as_completed(futures):

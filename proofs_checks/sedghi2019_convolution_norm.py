@@ -2,9 +2,11 @@
 
 Proof. A circular convolution commutes with shifts, so that the Fourier transform makes it block diagonal: one matrix
 (out, in) per frequency, K_hat(f) = sum over offsets t of K_t e^(-2 pi i f.t); its norm is the largest of theirs. At the
-flattened kernel F = [K_t]: on one patch the convolution acts as F, hence |F| <= |conv| (a unit patch whose windows do
-not overlap), and K_hat(f) = F (e^(-2 pi i f.t) I)_t, the second factor of norm sqrt(kh kw), hence
-|conv| <= sqrt(kh kw) |F|. Both ends are attained: one offset only, and K = all ones of one channel.
+flattened kernel F = [K_t]: an image that vanishes outside one window gives there F times the patch, and only more
+elsewhere, hence |F| <= |conv|; and K_hat(f) = F (e^(-2 pi i f.t) I)_t, the second factor of norm sqrt(kh kw), hence
+|conv| <= sqrt(kh kw) |F|. Both ends are attained: one offset only, and K = all ones of one channel. With zero padding
+in the place of wrapping around, embed the image into a map larger by kh - 1 and kw - 1: nothing wraps onto it, so that
+the norm is at most that of the circular convolution there.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import math
 import numpy as np
 import sympy as sp
 
+from boundlab._errors import InvalidParameter
 from boundlab.nets.norms import convolution_norm, flattened_kernel_norm
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
@@ -37,6 +40,13 @@ MUTATIONS = (
     ),
     Mutation(
         file="nets/norms.py", old="np.fft.fft2(k, (height, width))", new="np.fft.fft2(k, (height, width), norm='ortho')"
+    ),
+    Mutation(file="nets/norms.py", old="axis=(-2, -1)).max()) * _UP", new="axis=(-2, -1))[0, 0]) * _UP"),
+    Mutation(file="nets/norms.py", old="axis=(-2, -1)).max()) * _UP", new="axis=(-2, -1)).max()) * (1.0 - 1e-12)"),
+    Mutation(
+        file="nets/norms.py",
+        old="if k.shape[2] > height or k.shape[3] > width:",
+        new="if k.shape[2] > height and k.shape[3] > width:",
     ),
 )
 
@@ -65,6 +75,13 @@ def symbolic() -> str:
     n, t, f = sp.symbols("n t f", integer=True, positive=True)
     shift = sp.exp(-2 * sp.pi * sp.I * f * (t + 1) / n) / sp.exp(-2 * sp.pi * sp.I * f * t / n)
     require(sp.simplify(shift - sp.exp(-2 * sp.pi * sp.I * f / n)) == 0, "a shift multiplies a wave by a constant")
+    k, root = sp.symbols("k0:3", real=True), sp.exp(2 * sp.pi * sp.I / 3)  # three places: every wave, all kernels
+    circular = sp.Matrix(3, 3, lambda y, x: k[(x - y) % 3])
+    for wave in range(3):
+        value = sum(k[a] * root ** (wave * a) for a in range(3))
+        image = sp.Matrix([root ** (wave * y) for y in range(3)])
+        rest = (circular * image - value * image).applyfunc(lambda v: sp.simplify(sp.expand(v, complex=True)))
+        require(rest == sp.zeros(3, 1), f"wave {wave} must be an eigenvector")
     return "waves are eigenvectors of shifts; |K_hat| <= |F| sqrt(kh kw) since sum e^(i phi) e^(-i phi) = kh kw"
 
 
@@ -87,6 +104,20 @@ def exact() -> str:
             flat <= got * (1 + 1e-9) and got <= math.sqrt(shape[2] * shape[3]) * flat * (1 + 1e-9), "between the two"
         )
         worst = max(worst, got / flat)
+        kh, kw = shape[2:]
+        larger = circulant(kernel, size[0] + kh - 1, size[1] + kw - 1)
+        inside = np.zeros((size[0] + kh - 1, size[1] + kw - 1), bool)
+        inside[: size[0], : size[1]] = True
+        padded = larger[:, np.tile(inside.ravel(), shape[1])]  # images that are 0 outside of the map
+        roof = convolution_norm(kernel, size[0] + kh - 1, size[1] + kw - 1)
+        require(float(np.linalg.norm(padded, 2)) <= roof, f"{shape}: zero padding above {roof}")
+    wave = np.array([[[[1.0, -1.0]]]])  # x_y - x_(y+1): norm 2 at the fastest wave, 0 at the constant one
+    require(2 <= convolution_norm(wave, 1, 4) < 2 + 1e-9, "the largest frequency need not be 0")
+    try:
+        convolution_norm(np.ones((1, 1, 1, 3)), 4, 2)
+        require(False, "a kernel wider than the map must be refused")
+    except InvalidParameter:
+        pass
     return f"ones: operator 9, flattened 3; three kernels equal their matrices; operator/flattened up to {worst:.2f}"
 
 

@@ -12,6 +12,7 @@ import itertools
 import math
 from fractions import Fraction
 
+import flint
 import numpy as np
 import sympy as sp
 from scipy.stats import binom
@@ -20,6 +21,7 @@ from boundlab.concentration.betting import log_e_mean_below
 from boundlab.concentration.tilting import tilt
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
+from proofs_checks.proving import exact as enclosed
 
 THEOREM = Theorem(
     name="Exponential tilting with a capped weight",
@@ -33,9 +35,10 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="concentration/tilting.py",
-        old="log_cap=base - theta * threshold",
+        old="log_cap=base - theta * threshold + slack",
         new="log_cap=base - 2 * theta * threshold",
     ),
+    Mutation(file="concentration/tilting.py", old="threshold + slack)", new="threshold)"),
     Mutation(file="concentration/tilting.py", old="base = draws * log_mgf", new="base = (draws - 1) * log_mgf"),
     Mutation(
         file="concentration/tilting.py",
@@ -83,10 +86,17 @@ def exact() -> str:
             tilted = math.prod(found.law[j] for j in draw)
             weight = math.exp(float(found.log_weight(np.array(total))))
             require(abs(tilted * weight / float(plain) - 1) < 1e-9, f"{draw}: the weight is not the likelihood ratio")
-            require(not inside or weight <= math.exp(found.log_cap) * (1 + 1e-12), f"{draw}: weight above the cap")
+            require(not inside or weight <= math.exp(found.log_cap), f"{draw}: weight above the cap")
             back += tilted * weight * inside
         require(abs(back - float(want)) < 1e-12, f"m={m}, s={s}: tilted mean {back}, exact {want}")
-        require(float(want) <= math.exp(found.log_cap) * (1 + 1e-12), "the cap is Chernoff's bound")
+        require(want <= Fraction(math.exp(found.log_cap)), "the cap is Chernoff's bound, rounded up")
+        with flint.ctx.workprec(160):  # and not below it at the theta that is told, however many draws
+            mgf = sum(enclosed(p) * (enclosed(Fraction(found.theta)) * x).exp() for p, x in zip(Q, VALUES, strict=True))
+            for many in (1, 10**6):
+                wide = tilt(v, q, many * m, float(many * s), upper=upper)
+                require(wide.theta == found.theta, "theta depends on the mean alone")
+                cap = many * (m * mgf.log() - enclosed(Fraction(found.theta)) * s)
+                require(bool(cap <= wide.log_cap) and bool(wide.log_cap - cap < 1e-12 * many + 1e-12), "rounded up")
     return (
         "all outcomes of 2 to 4 draws: tilted probability x weight = original, weight <= cap on the event, both sides"
     )

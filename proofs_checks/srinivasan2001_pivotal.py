@@ -180,7 +180,8 @@ def exact() -> str:
                 told = float(failure(plan.tau, plan.rest, float(eps), C=C)[0])
                 require(lost <= Fraction(told), f"P = {float(lost)} above the bound {told}")
                 tails += told < 1
-    return f"60 pi of a whole sum and 20 others, {paths} sets: m kept, margins, all products, generating functions; {tails} tails below 1"
+    checked = "numbers, margins, all products, generating functions"
+    return f"60 pi of a whole sum and 20 others, {paths} sets: {checked}; {tails} tails below 1"
 
 
 def errs(share: float):

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from proofs_checks.mutating import one_thread
+
+one_thread()  # before numba starts: the tests run in as many processes as there are cores
+
 
 @pytest.fixture(scope="session")
 def boundlab_data() -> Path:

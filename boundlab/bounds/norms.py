@@ -76,7 +76,7 @@ def spectral_complexity(
 def perturbation_divergence(
     spectral: Sequence[float], frobenius: Sequence[float], radius: float, width: int, gamma: float
 ) -> float:
-    """Return (42² e²/2) d² B² h ln(4hd) (prod |W_i|_2² / gamma²) sum |W_i|_F²/|W_i|_2², an upper bound on KL, rounded up.
+    """Return (42² e²/2) d² B² h ln(4hd) (prod |W_i|_2² / gamma²) sum |W_i|_F²/|W_i|_2² >= KL, rounded up.
 
     KL = sum |W_i|_F²/(2 sigma²) for balanced layers and the sigma of the perturbation; a factor e² of it pays for a
     spectral norm known within a factor 1 +- 1/d. Parameters and errors as in `perturbation_complexity`.

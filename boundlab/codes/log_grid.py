@@ -94,8 +94,8 @@ class LogGridCode:
     def round(self, network: Network) -> Network:
         """The net on the grid: each weight and bias moves to the nearest level on the logarithmic scale.
 
-        A relative error of at most 2^(1/(2 steps)) - 1; 0 stays 0, what lies below the smallest normal float
-        (2^-1022) becomes 0, and signs are kept. A net on the grid is returned unchanged in value.
+        A relative error of at most 2^(1/(2 steps)) - 1 for sizes in [2^-1022, 2^1023]; 0 stays 0, what lies below the
+        smallest normal float (2^-1022) becomes 0, and signs are kept. A net on the grid is returned unchanged in value.
         """
         return Network(
             layers=tuple(

@@ -29,7 +29,7 @@ class Constants:
     log_row: float  # ln(8 eta / delta): the logarithm in m
 
 
-@implements("baykal2019_constants", "baykal2019_eta_star")
+@implements("baykal2019_constants", "baykal2019_eta_star", "baykal2019_condition_estimate")
 def constants(sizes: Sequence[int], delta: float, *, variant: str = "published") -> Constants:
     """Return CoreNet's constants for layer sizes (input first) and failure probability delta.
 

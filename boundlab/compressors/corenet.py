@@ -64,7 +64,7 @@ class CoreNet(Compressor):
         )
 
 
-@implements("boundlab_theorem_a")
+@implements("boundlab_theorem_a", "baykal2019_conditional_steps")
 @dataclass(frozen=True, kw_only=True)
 class CoreNetRelative(Compressor):
     """Theorem A: relative error eps at failure probability delta, half of it for the coins, half for bad points.
@@ -220,6 +220,7 @@ def _number_of_groups(network: Network) -> int:
     return sum(int((w.weight > 0).any(axis=1).sum() + (w.weight < 0).any(axis=1).sum()) for w in network.layers)
 
 
+@implements("boundlab_expected_distinct")
 def _budget_factor(own: Sequence[Sensitivities], nnz: int) -> float:
     """The largest c at which the mean number of non-zeros is at most nnz."""
 

@@ -90,7 +90,7 @@ def log_e_at_least(k: int, n: int, population: int, count: int) -> float:
 
 
 def _slack(size: int) -> float:
-    """More than a log probability is off by: the logarithms of Gamma in it are up to N ln N each, right to a few ulps."""
+    """More than a log probability is off by: its logarithms of Gamma are up to N ln N, right to a few ulps each."""
     return 1e-9 + 2.0**-48 * size * np.log(size + 1.0)
 
 

@@ -83,7 +83,8 @@ def sample_size(
             m = events / bernstein_rate(p, eps)
     else:
         m = _chernoff_size(upper_rate(p, eps), lower_rate(p, eps), delta, upper, lower)
-        if rule is Rule.BINOMIAL:
+        if rule is Rule.BINOMIAL:  # a necessary size must not be enlarged: no allowance for rounding
+            p = np.minimum(1.0, p * (1.0 + SLACK))
             m = _binomial_size(p, eps, delta, np.ceil(m), ~impossible & (s > 0))
     m = np.where(impossible, np.inf, np.maximum(1.0, np.ceil(m)))
     return np.where(s > 0, m, 0.0)

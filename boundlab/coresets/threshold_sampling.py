@@ -16,6 +16,8 @@ from boundlab._theory import implements
 from boundlab.concentration.multiplicative import ROUNDING, excess_entropy
 from boundlab.coresets.sensitivity_sampling import SLACK
 
+_TINY = 2.0**-1000  # what a bound is told as that would underflow: 0 is for groups that leave nothing to chance
+
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
@@ -92,7 +94,7 @@ def bernstein_failure(
     b, rho, e = _scaled(tau, rest, eps, C)
     with np.errstate(divide="ignore", invalid="ignore"):
         exponent = np.where(b > 0, e * e / (2.0 * b * (rho + e / 3.0)), np.inf)
-    return np.minimum(1.0, 2.0 * np.exp(-exponent * (1.0 - ROUNDING)))
+    return np.clip(2.0 * np.exp(-exponent * (1.0 - ROUNDING)), np.where(b > 0, _TINY, 0.0), 1.0)
 
 
 @implements("boundlab_poisson_threshold", "srinivasan2001_pivotal")
@@ -126,7 +128,7 @@ def failure(
         up = np.where(b > 0, safe * excess_entropy(e / safe) / b, np.inf)
         down = np.where((b > 0) & inside, safe * excess_entropy(-np.where(inside, e / safe, 1.0)) / b, np.inf)
     tails = np.exp(-up * (1.0 - ROUNDING)) + np.exp(-down * (1.0 - ROUNDING))
-    return np.minimum(1.0, tails * (1.0 + ROUNDING))
+    return np.clip(tails * (1.0 + ROUNDING), np.where(b > 0, _TINY, 0.0), 1.0)
 
 
 @implements("boundlab_poisson_threshold")

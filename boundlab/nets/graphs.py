@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, positive
+from boundlab._errors import InvalidParameter, positive, positive_int
 from boundlab._theory import implements
 
 
@@ -48,26 +48,36 @@ def gcn_perturbation(weights: Sequence[np.ndarray], moves: Sequence[np.ndarray],
     """Return e B d^((l-1)/2) prod |W_i| sum |U_i|/|W_i|: how far the output can move when W becomes W + U.
 
     It holds where every |U_i| <= |W_i|/l (spectral norms), every node feature has norm at most B and every node of
-    A + I has at most d neighbours, itself included.
+    A + I has at most d neighbours, itself included. degree = 1 is enough for every graph: the factor
+    d^((l-1)/2) of the source is not needed.
 
     Parameters
     ----------
-    weights, moves : l matrices each
+    weights, moves : l matrices each, of equal shapes
     radius : float
         B.
     degree : int
-        d.
+        d, at least 1.
+
+    Returns
+    -------
+    float
+        Rounded up.
 
     Raises
     ------
     InvalidParameter
-        If a move is larger than |W_i|/l: the statement says nothing there.
+        If a move is larger than |W_i|/l, where the statement says nothing, or a number or a shape is out of range.
     """
-    depth, b = len(weights), positive("radius", radius)
+    depth, b, d = positive_int("depth", len(weights)), positive("radius", radius), positive_int("degree", degree)
+    if [np.shape(w) for w in weights] != [np.shape(u) for u in moves]:
+        raise InvalidParameter("moves must have the shapes of the weights.")
     norms = [float(np.linalg.norm(w, 2)) for w in weights]
     steps = [float(np.linalg.norm(u, 2)) for u in moves]
     for w, u in zip(norms, steps, strict=True):
-        if u > w / depth:
+        if not u <= w / depth:
             raise InvalidParameter(f"each move must have norm at most |W|/{depth} = {w / depth:g}, got {u:g}.")
+    if min(norms) == 0.0:  # a layer of zeros, which cannot move: both outputs are 0
+        return 0.0
     product = math.prod(norms) * sum(u / w for w, u in zip(norms, steps, strict=True))
-    return math.e * b * float(degree) ** ((depth - 1) / 2.0) * product * (1.0 + 1e-12)
+    return math.e * b * float(d) ** ((depth - 1) / 2.0) * product * (1.0 + 1e-12)

@@ -26,7 +26,7 @@ class Outcome:
     UNKNOWN = 2
 
 
-@implements("ville1939_e_process_pair")
+@implements("ville1939_e_process_pair", "boundlab_unknown_outcomes")
 def run(
     claim: Claim,
     trial: Callable[[np.random.Generator, Any], Any],
