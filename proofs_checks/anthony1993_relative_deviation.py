@@ -6,8 +6,9 @@ Statement. m independent draws, a class of sets with growth function G (it cuts 
 With Sauer's G(n) <= (e n/v)^v, v the VC-dimension and n >= v, both fail together with probability at most delta if
 eta² = (4/m)(v ln(2 e m/v) + ln(8/delta)); a further factor c of classes is a further ln c.
 
-Proof. Let the right side be below 1: m eta² > 4 ln 4 > 5.5. Take a second sample P' of m draws, independent of the
-first.
+Proof. Let the right side be below 1: m eta² > 4 ln 4 > 5.5. A set can fail only if eta < 1, since eta sqrt(P) < P or
+eta sqrt(P_m) < P_m: so m > 5. Take a second sample P' of m draws, independent of the first. Sauer's lemma and Greenberg
+and Mohri's are cited, not proved here.
  (1) Let A fail in the first sense. P(A) > eta², so m P(A) > 5.5 > 1, and P'(A) >= P(A) has probability at least 1/4
      (Greenberg and Mohri: P(Bin(m, p) >= m p) > 1/4 for p > 1/m). Then (P' - P_m)/sqrt((P' + P_m)/2), which rises in
      P', is at least (P - P_m)/sqrt((P + P_m)/2) >= (P - P_m)/sqrt(P) > eta, as P_m < P.
@@ -32,8 +33,9 @@ import sympy as sp
 from boundlab.concentration.binomial import log_cdf, log_sf
 from boundlab.coresets.layer_cake import log_growth, relative_deviation
 from proofs_checks import Evidence, Mutation, Theorem, require
-from proofs_checks.boundlab_fixed_inputs import TINY, multinomial
+from proofs_checks.boundlab_fixed_inputs import TINY, agrees, log_events, multinomial
 from proofs_checks.judging import judge, smallest_sabotage, violated
+from proofs_checks.proving import exact as around
 
 THEOREM = Theorem(
     name="Relative deviations of frequencies, uniformly over a class of sets",
@@ -64,6 +66,11 @@ MUTATIONS = (
         file="coresets/layer_cake.py",
         old="log_events = math.log(8.0) + log_classes - math.log(",
         new="log_events = math.log(8.0) - math.log(",
+    ),
+    Mutation(
+        file="coresets/layer_cake.py",
+        old="log_growth(2.0 * m, vc)",
+        new="log_growth(m, vc)",
     ),
 )
 
@@ -157,6 +164,10 @@ def exact() -> str:
     for points, vc in ((2, 2), (5, 2), (40, 3), (1_000, 10)):  # Sauer's own sum, in whole numbers
         cut = sum(math.comb(points, i) for i in range(vc + 1))
         require(log_growth(points, vc) >= math.log(cut), f"growth at {points}, {vc}: below the number of subsets {cut}")
+    for m, v, c, delta in ((100, 2, 1, 0.9), (10_000, 30, 7, 1e-9), (3, 40, 2, 0.5)):
+        cuts = v * (around(Fraction(2 * m, v)).log() + 1) if 2 * m >= v else 2 * m * around(2).log()
+        eta = (4 * (cuts + log_events(delta, 8 * c)) / m).sqrt()
+        agrees(relative_deviation(m, delta, vc=v, classes=c), eta, f"eta at m = {m}, v = {v}")
     union = relative_deviation(100, 0.1, vc=2, classes=7) / relative_deviation(100, 0.1 / 7, vc=2)
     require(abs(union - 1) < 1e-11, "7 classes must cost what delta/7 costs")
     require(not coin_fails(1.0), "a rare set's exact tail exceeds delta")

@@ -4,7 +4,8 @@ Proof. g_y - g_j >= f_y - f_j - |f_y - g_y| - |f_j - g_j| >= margin(f) - 2 gamma
 For a Euclidean deviation, (e_y - e_j) has norm sqrt 2, so that margins move by at most sqrt 2 gamma (Cauchy-Schwarz),
 also attained. With r the share of margins at most 2 gamma, r_0(g) <= r on the sample, and the kl form of Chernoff's
 bound with a union over the codes of g gives R_0(g) <= kl^-1(r, (ln 1/P(g) + ln 1/delta)/n). With gamma in the place
-of 2 gamma the premise "g is within gamma of f" certifies nets that err on every point: f = (1, 0), gamma = 1/2 + tiny.
+of 2 gamma the premise "g is within gamma of f" certifies nets that err on every point: f = (3/2 gamma, 0) and
+g = (gamma/2, gamma).
 """
 
 from __future__ import annotations
@@ -38,6 +39,21 @@ MUTATIONS = (
         old="complexity = (nats - math.log(probability",
         new="complexity = (nats + math.log(probability",
     ),
+    Mutation(
+        file="bounds/compressed_class.py",
+        old="math.sqrt(2.0) * (1.0 + 2.0**-52)",
+        new="math.sqrt(2.0) * (1.0 - 2.0**-52)",
+    ),
+    Mutation(
+        file="bounds/compressed_class.py",
+        old="share = min(1.0, (margin_errors + failed)",
+        new="share = min(1.0, (0 * margin_errors + failed)",
+    ),
+    Mutation(
+        file="bounds/compressed_class.py",
+        old='math.log(probability("delta", delta))) / size',
+        new='math.log(probability("delta", delta))) / (2 * size)',
+    ),
 )
 
 
@@ -53,10 +69,14 @@ def symbolic() -> str:
 
 
 def exact() -> str:
-    # f = (1, 0) on every point, g = (1/2 - t, 1/2 + t) with the class lost: gamma = 1/2 + t < margin 1
-    t = Fraction(1, 100)
-    gamma = Fraction(1, 2) + t
-    require(gamma < 1 < Fraction(margin_radius(float(gamma))), "the margin 1 lies between gamma and 2 gamma")
+    # f = (1.5 gamma, 0) on every point, g = (gamma/2, gamma) with the class lost
+    gamma = Fraction(1)
+    f, g = (gamma * 3 / 2, Fraction(0)), (gamma / 2, gamma)
+    require(max(abs(a - b) for a, b in zip(f, g, strict=True)) == gamma and g[0] < g[1], "within gamma, and wrong")
+    require(gamma < f[0] - f[1] < Fraction(margin_radius(float(gamma))), "the margin lies between gamma and 2 gamma")
+    for deviation in (0.1, 0.7, 1 / 3, 5.0):
+        euclid = Fraction(margin_radius(deviation, norm="euclidean"))
+        require(euclid**2 >= 2 * Fraction(deviation) ** 2, f"sqrt 2 x {deviation} rounded down")
     # published: r_gamma(f) = 0 although g errs on every point; ours: r_(2 gamma)(f) = 1
     n, nats, delta = 1_000, 20.0, 0.05
     published = compressed_risk(0, 0, n, nats, delta)
@@ -73,7 +93,7 @@ def exact() -> str:
         require(fail <= alpha, f"delta = {alpha}: fails with {fail}")
         worst = max(worst, fail / alpha)
     return (
-        f"f = (1, 0), g = (.49, .51): published bound {published:.3f}, truth 1, ours 1; three known risks: "
+        f"f = (1.5, 0), g = (.5, 1), gamma = 1: published bound {published:.3f}, truth 1, ours 1; three known risks: "
         f"P(fail)/delta <= {worst:.2f}"
     )
 

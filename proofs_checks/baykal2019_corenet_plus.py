@@ -104,8 +104,6 @@ def laws(w: np.ndarray, s: np.ndarray, m: int) -> list[tuple[Fraction, np.ndarra
     total = sum((Fraction(v) for v in s.tolist()), Fraction(0))
     found = []
     for counts, p in outcomes(m, [Fraction(v) / total for v in s.tolist()]):
-        if not p:
-            continue
         with mock.patch.object(column_sampling, "draw_counts", return_value=np.array(counts)):
             found.append((p, w * column_scales(s, m, np.random.default_rng(0))))
     return found

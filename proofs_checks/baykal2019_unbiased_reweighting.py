@@ -64,12 +64,12 @@ def plan(weight: np.ndarray, values: np.ndarray, size: int) -> SamplePlan:
 def outcomes(m: int, q: list[Fraction]) -> Iterator[tuple[list[int], Fraction]]:
     """Every count vector of positive probability, and that probability exactly."""
     if len(q) == 1:
-        yield [m], q[0] ** m
+        if q[0] > 0 or m == 0:
+            yield [m], q[0] ** m
         return
-    for k in range(m + 1):
+    for k in range(m + 1 if q[0] > 0 else 1):
         for rest, p in outcomes(m - k, q[1:]):
-            if p > 0:
-                yield [k, *rest], math.comb(m, k) * q[0] ** k * p
+            yield [k, *rest], math.comb(m, k) * q[0] ** k * p
 
 
 def exact_moments(w: list[int], s: list[Fraction], m: int, a: list[int]) -> tuple[list[float], float, float]:

@@ -49,6 +49,11 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="nets/propagate.py",
+        old="condition = np.maximum(np.asarray(condition, np.float64), 1.0)",
+        new="condition = np.asarray(condition, np.float64)",
+    ),
+    Mutation(
+        file="nets/propagate.py",
         old="return np.expm1(np.log1p(eps) / depth) / chain",
         new="return eps / (2.0 * max(depth - 1, 1)) / chain",
     ),
@@ -137,6 +142,10 @@ def exact() -> str:
             require((end(published, condition) <= eps) or depth == 2, f"2 (L-1) fails at L = {depth}")
             require(positive_net([eps / (2 * (depth - 1))] * depth) <= eps or depth == 2, "2 (L-1) at Delta = 1")
     require(worst > 1 - Fraction(1, 10**9), "the shipped shares must be used up at Delta = 1")
+    for condition in ([4.0, 0.25], [0.5, 2.0, 0.125], [8.0, 8.0, 0.01]):  # a bias may push Delta below 1
+        shares = layer_errors(0.5, np.array(condition), np.ones(len(condition)), Schedule.SHARP)
+        got = end([Fraction(v) for v in shares.tolist()], [Fraction(c) for c in condition])
+        require(got <= Fraction(1, 2), f"condition numbers {condition} end at {float(got)}")
     return "L = 2, eps = 1/2: the literal split ends at 9/16; 600 nets: the shipped shares end at most at eps, attained"
 
 

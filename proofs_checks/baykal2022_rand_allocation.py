@@ -53,6 +53,8 @@ MUTATIONS = (
         new="np.minimum(cost * (3.0 + 2.0 * t) / (3.0 * t * t), limit)",
     ),
     Mutation(file="coresets/allocation.py", old="weight * (before - now)", new="(before - now)"),
+    Mutation(file="coresets/allocation.py", old="np.maximum(1.0, K * s) * -np", new="np.maximum(1.0, s) * -np"),
+    Mutation(file="coresets/allocation.py", old="    return sizes(high)", new="    return sizes(low)"),
 )
 
 DELTA, L = 0.01, float(np.log(200))
@@ -119,7 +121,11 @@ def exact() -> str:
             require(all(not v < own * (1 - flint.arb(1e-13)) for v in values), f"a better allocation than {got} exists")
             relaxed = relaxed_sizes(total, limit.astype(float), budget, DELTA, weight=weight)
             require(objective(total, relaxed, weight) <= float(own.mid()) * (1 + 1e-9), "the relaxation must be below")
+            require(relaxed.sum() <= budget and (relaxed <= limit).all(), f"{relaxed} is more than {budget}")
             cases += 1
+    A, free = np.array([1.0, 1.5, 15.0, 90.0]), np.full(4, 10_000)  # max(1, K S), K = 3
+    scaled = whole_sizes(np.array([0.2, 0.5, 5.0, 30.0]), free, 2_000, DELTA, K=3.0)
+    require((scaled == whole_sizes(A, free, 2_000, DELTA)).all(), f"A must be max(1, K S), got the sizes {scaled}")
     require(
         bool(abs(ball_eps(8.0, 50) / float(bernstein_eps(np.array([8.0]), 50, DELTA)[0]) - 1) < 1e-11), "eps itself"
     )

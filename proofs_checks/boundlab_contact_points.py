@@ -32,6 +32,7 @@ import numpy as np
 import sympy as sp
 import z3
 
+from boundlab._errors import InvalidParameter
 from boundlab.coresets.linf import contact_points, peel, peeled_sensitivities
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.cohen2015_lewis_weights import Point, integer_points, shares
@@ -63,6 +64,16 @@ MUTATIONS = (
         file="coresets/linf.py",
         old="np.concatenate([[np.inf, 0.0], np.cumsum(",
         new="np.concatenate([[np.inf], np.cumsum(",
+    ),
+    Mutation(
+        file="coresets/linf.py",
+        old="top = math.sqrt(float(g.max()))",
+        new="top = math.sqrt(float(g[own].min()))",
+    ),
+    Mutation(
+        file="coresets/linf.py",
+        old="if np.any(share[r:] > noise):",
+        new="if np.any(share[r:] > 1.0):",
     ),
 )
 
@@ -156,6 +167,10 @@ def exact() -> str:
         most = max(len(c.indices) for c in peeling.coresets)
         require(s.sum() <= 1.003 * most * (1 + math.log(len(peeling.coresets))), "the total")
         largest, sums = max(largest, float(ratio) / found.factor), max(sums, float(total) / found.sum_factor)
+        rough = contact_points(a, tol=2.0)  # a bad design: the factors must hold all the same
+        chosen = rough.indices.tolist()
+        require(maximum_ratio(points, chosen) <= Fraction(rough.factor), f"max ratio at tol = 2: {points}, {rough}")
+        require(sum_ratio(points, chosen) <= Fraction(rough.sum_factor), f"sum ratio at tol = 2: {points}, {rough}")
     for r in (2, 4, 9):
         found = contact_points(spikes(r), tol=1e-6)
         values = np.abs(spikes(r) @ np.ones(r))
@@ -163,6 +178,14 @@ def exact() -> str:
         require(need <= found.factor <= math.sqrt(r) * 1.001, f"rank {r}: {need} against {found.factor}")
     many = np.random.default_rng(132).standard_normal((300, 4))
     require(len(contact_points(many).indices) <= 10, "at most r(r+1)/2 contact points")
+    for small in (1e-11, 1e-12, 1e-14):  # a direction that is there, but might be rounding, must not be left out
+        flat = np.array([[1.0, 0.0], [1.0, small], [1.0, 3 * small]])
+        true = shares([(int(p[0] * 2**100), int(p[1] * 2**100)) for p in flat])
+        try:
+            s = peeled_sensitivities(peel(flat, contact_points))
+        except InvalidParameter:
+            continue
+        require(all(Fraction(float(g)) >= w for g, w in zip(s, true, strict=True)), f"{s} below {true}: {flat}")
     close = np.array([[1000.0, 0.0], [999.0, 0.0], [0.0, 1.0]])
     s = peeled_sensitivities(peel(close, contact_points))
     require(s[1] >= 999 / 1999 and s[1] <= 0.5 + 1e-6, f"the second of two near equals needs a half, got {s[1]}")

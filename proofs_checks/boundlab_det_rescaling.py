@@ -30,6 +30,7 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
+    Mutation(file="coresets/top_k.py", old="np.maximum(above, below)", new="below"),
     Mutation(file="coresets/top_k.py", old="factor = 1.0 / (1.0 - 0.5 * eps)", new="factor = 1.0 / (1.0 - eps)"),
     Mutation(file="coresets/top_k.py", old="return factor, np.maximum(above, below)", new="return factor, 0.5 * eps"),
     Mutation(file="coresets/top_k.py", old="below = (factor * eps - above) *", new="below = 0.0 *"),

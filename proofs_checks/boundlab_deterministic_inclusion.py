@@ -55,6 +55,7 @@ MUTATIONS = (
         old="size=size - count if total > 0.0 else 0",
         new="size=size if total > 0.0 else 0",
     ),
+    Mutation(file="coresets/neuron_sampling.py", old="if count == size < len(order):", new="if count > size:"),
 )
 
 Q = Fraction
@@ -137,6 +138,9 @@ def exact() -> str:
     spread = sum(p * (u.sum() - w.sum()) ** 2 for u, p in table)
     require(abs(spread - float(variance(c[1:], s[1:], 2))) < 1e-12, f"the variance is {spread}")
     require(all(u[0] == w[0, 0] for u, _ in table), "the kept weight is exact")
+    for s_, m_ in (([1.0, 1e-17], 1), ([8.0, 1.0, 1e-17, 1e-18], 2)):  # a rest that is lost in the rounding of sums
+        rule = include(np.array(s_), m_)
+        require(rule.size > 0 and np.all(rule.kept | (rule.probabilities > 0)), f"{s_}: no draw is left for the rest")
     alike = include(np.full(6, 0.1), 6)
     require(bool(alike.kept.all()) and alike.size == 0, "m = n with equal s: all kept, whatever the rounding")
     return f"400 cases in fractions, {kept_cases} keep some, {equal} keep all: variance and t/sqrt(m) are never larger"

@@ -24,6 +24,7 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
+import flint
 import numpy as np
 import sympy as sp
 
@@ -32,6 +33,7 @@ from boundlab.coresets.alias import draw_counts
 from boundlab.coresets.uniform_error import draw_variance, fixed_inputs_error, fixed_inputs_size
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
+from proofs_checks.proving import exact as around
 
 THEOREM = Theorem(
     name="Sampled neurons at fixed inputs",
@@ -58,6 +60,16 @@ MUTATIONS = (
         file="coresets/uniform_error.py",
         old="linear * linear + 2.0 * _spread(variance) * rate",
         new="linear * linear + _spread(variance) * rate",
+    ),
+    Mutation(
+        file="coresets/uniform_error.py",
+        old="for c in counts]",
+        new="for c in counts[:1]]",
+    ),
+    Mutation(
+        file="coresets/uniform_error.py",
+        old="return value * (1.0 + ROUNDING)",
+        new="return value * (1.0 - ROUNDING)",
     ),
 )
 
@@ -94,6 +106,37 @@ def tiny_layer(rng: np.random.Generator, signed: bool) -> tuple[list[Row], Row]:
 def log_failure(m: float, p: float, eps: float) -> float:
     """A lower bound on ln P(|Bin(m, p)/m - p| >= eps): the upper tail alone."""
     return log_sf(math.ceil(m * (p + eps)), int(m), p)[0]
+
+
+def agrees(got: float, want: flint.arb, what: str, *, whole: bool = False) -> None:
+    """Check by ball arithmetic that a shipped bound is at least what was proved and not 1e-9 above, or 1 if `whole`."""
+    value, near = around(Fraction(got)), 1 + around(Fraction(1, 10**9))
+    top = want * near + 1 if whole else want * near
+    require(bool(value >= want) and bool(value <= top), f"{what} must be just above {want}, got {got}")
+
+
+def log_events(delta: float, events: int) -> flint.arb:
+    """ln(events/delta) as a ball."""
+    return around(events / Fraction(delta)).log()
+
+
+def formulas() -> int:
+    """Compare the shipped errors and sizes with the statement's right sides; how many."""
+    checked = 0
+    for delta, (k, n), c0 in itertools.product((0.5, 1e-9), ((1, 1), (7, 1), (3, 50)), (1.0, 2.0)):
+        t, eps, v, m = Fraction(10), Fraction(1, 4), Fraction(9), 1_000
+        log = log_events(delta, 2 * k * n)
+        sure = {"outputs": k, "inputs": n, "c0": c0}
+        want = around(Fraction(c0) ** 2 * t**2 / (2 * eps**2)) * log
+        agrees(fixed_inputs_size(10.0, 0.25, delta, **sure), want, "Hoeffding's m", whole=True)
+        want = around(2 * v / eps**2 + 2 * Fraction(c0) * t / (3 * eps)) * log
+        agrees(fixed_inputs_size(10.0, 0.25, delta, variance=9.0, **sure), want, "Bernstein's m", whole=True)
+        agrees(fixed_inputs_error(10.0, m, delta, **sure), around(Fraction(c0) * t) * (log / (2 * m)).sqrt(), "error")
+        linear = around(Fraction(c0) * t) * log / (3 * m)
+        want = linear + (linear * linear + around(2 * v) * log / m).sqrt()
+        agrees(fixed_inputs_error(10.0, m, delta, variance=9.0, **sure), want, "Bernstein's error")
+        checked += 4
+    return checked
 
 
 def symbolic() -> str:
@@ -153,7 +196,8 @@ def exact() -> str:
         require(not too_small(kind, 1.0), f"{kind}: a coin's exact tail exceeds delta = {TINY:g}")
         require(too_small(kind, 1.2), f"{kind}: a size 20% smaller must fail for the coin at delta = {TINY:g}")
     return (
-        f"{tried} exact multinomial tails at most {worst:.3f} of delta; sizes invert errors; coins at delta = {TINY:g}"
+        f"{tried} exact multinomial tails at most {worst:.3f} of delta; {formulas()} sizes and errors just above the "
+        f"formulas (balls); coins at delta = {TINY:g}"
     )
 
 

@@ -39,6 +39,8 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(file="bounds/single_draw.py", old="-_square(w - mean, std)", new="-_square(w, std)"),
+    Mutation(file="bounds/single_draw.py", old="_square(w - prior_mean, prior_std)", new="_square(w, prior_std)"),
+    Mutation(file="bounds/single_draw.py", old="_square(mean - prior_mean, prior_std)", new="_square(mean, prior_std)"),
     Mutation(file="bounds/single_draw.py", old="np.log(prior_std), -np.log(std)])\n\n\n@", new="-np.log(std)])\n\n\n@"),
     Mutation(
         file="bounds/single_draw.py", old="return math.fsum(terms) + _TERM", new="return math.fsum(terms) - _TERM"
@@ -48,12 +50,21 @@ MUTATIONS = (
 SIZE = 200  # weights of the Monte Carlo posterior
 
 
-def true_ratio(w: np.ndarray, mean: np.ndarray, std: np.ndarray, prior: np.ndarray) -> Any:
+def true_ratio(w: np.ndarray, mean: np.ndarray, std: np.ndarray, prior: np.ndarray, centre: np.ndarray) -> Any:
     """The exact ratio of the given floats to 40 digits, by mpmath's normal densities."""
     with mpmath.workdps(40):
         total = mpmath.mpf(0)
-        for a, b, s, t in zip(*(v.tolist() for v in (w, mean, std, prior)), strict=True):
-            total += mpmath.log(mpmath.npdf(a, b, s) / mpmath.npdf(a, 0, t))
+        for a, b, s, t, m in zip(*(v.tolist() for v in (w, mean, std, prior, centre)), strict=True):
+            total += mpmath.log(mpmath.npdf(a, b, s) / mpmath.npdf(a, m, t))
+        return total
+
+
+def true_kl(mean: np.ndarray, std: np.ndarray, prior: np.ndarray, centre: np.ndarray) -> Any:
+    """The exact divergence of the given floats to 40 digits."""
+    with mpmath.workdps(40):
+        total = mpmath.mpf(0)
+        for b, s, t, m in zip(*(map(mpmath.mpf, v.tolist()) for v in (mean, std, prior, centre)), strict=True):
+            total += ((b - m) ** 2 + s**2) / (2 * t**2) - mpmath.mpf("0.5") + mpmath.log(t / s)
         return total
 
 
@@ -91,18 +102,22 @@ def exact() -> str:
         for _ in range(4):
             mean, std, prior = posterior(rng, size)
             w = (mean + std * rng.normal(size=size)).astype(np.float32).astype(np.float64)
-            shipped, want = gaussian_log_ratio(w, mean, std, prior), true_ratio(w, mean, std, prior)
-            magnitude = float(
-                np.sum(w**2 / prior**2 + (w - mean) ** 2 / std**2 + np.abs(np.log(prior)) + np.abs(np.log(std)))
-            )
-            require(want <= shipped, f"below the exact ratio: {shipped} < {want}")
-            require(shipped - want < 1e-14 * magnitude, f"too far above: {shipped} > {want}")
-            worst = max(worst, float(shipped - want))
+            centre = rng.normal(size=size)
+            logs = np.abs(np.log(prior)) + np.abs(np.log(std))
+            scales = ((w - centre) ** 2 / prior**2 + (w - mean) ** 2 / std**2 + logs).sum()
+            divergence_scales = (((mean - centre) ** 2 + std**2) / prior**2 + 0.5 + logs).sum()
+            for shipped, want, magnitude in (
+                (gaussian_log_ratio(w, mean, std, prior, centre), true_ratio(w, mean, std, prior, centre), scales),
+                (gaussian_kl(mean, std, prior, centre), true_kl(mean, std, prior, centre), divergence_scales),
+            ):
+                require(want <= shipped, f"below the exact value: {shipped} < {want}")
+                require(shipped - want < 1e-14 * float(magnitude), f"too far above: {shipped} > {want}")
+                worst = max(worst, float(shipped - want))
     close = gaussian_log_ratio([1.0], [1.0], [1.0], [1.0 + 2**-40], [1.0])  # cancelling logarithms
     require(close >= math.log1p(2**-40), "ln(t/s) for nearly equal scales")
     own = gaussian_kl([0.5], [1.0], [1.0])
     require(Fraction(own) >= Fraction(1, 8) and own < 0.125 + 1e-13, "KL of a shifted Gaussian is 1/8")
-    return f"12 posteriors of up to 60 float32 weights: at or above 40 digits by at most {worst:.1e} nats"
+    return f"12 posteriors of up to 60 float32 weights: ratio and KL at or above 40 digits by at most {worst:.1e} nats"
 
 
 def exceeds(nats: float, factor: float = 1.0):
@@ -134,7 +149,7 @@ def teeth() -> Evidence:
         return violated(exceeds(4 * spread(), 1 / factor), delta=1 / 17, trials=300, name="KL divided")
 
     slack = smallest_sabotage(caught)
-    w, mean = np.array([3.0]), np.array([2.5])
-    halved = gaussian_log_ratio(w, mean, [0.5], [1.0]) - 0.5 * 9.0 / 2.0
-    require(halved < true_ratio(w, mean, np.array([0.5]), np.array([1.0])), "a halved prior term was not caught")
+    w, mean, std, prior = np.array([[3.0], [2.5], [0.5], [1.0]])
+    halved = gaussian_log_ratio(w, mean, std, prior) - 0.5 * 9.0 / 2.0
+    require(halved < true_ratio(w, mean, std, prior, np.zeros(1)), "a halved prior term was not caught")
     return Evidence(text=f"refuted: a mean of KL divided by {slack:g}; a halved prior term", slack=slack)

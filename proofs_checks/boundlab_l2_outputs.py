@@ -33,7 +33,7 @@ from boundlab.concentration.binomial import log_sf
 from boundlab.coresets.alias import draw_counts
 from boundlab.coresets.uniform_error import vector_error, vector_sensitivities, vector_size
 from proofs_checks import Evidence, Mutation, Theorem, require
-from proofs_checks.boundlab_fixed_inputs import TINY, multinomial
+from proofs_checks.boundlab_fixed_inputs import TINY, agrees, log_events, multinomial
 from proofs_checks.boundlab_relu_uniform import root, size
 from proofs_checks.judging import judge, smallest_sabotage, violated
 from proofs_checks.proving import prove
@@ -167,6 +167,8 @@ def exact() -> str:
             require(all(p <= Fraction(d) for d, p in far.items()), f"exact failure {far}: {points}, {weights}, m={m}")
             worst, cases, failing = max(worst, ratio), cases + 1, max(failing, *far.values())
     require(not line_fails(1.0), "a coin's exact tail exceeds delta")
+    for delta in (0.9, 0.01, TINY):
+        agrees(vector_error(30.0, 900, delta), 4 + (2 * log_events(delta, 1)).sqrt(), "the bound at t = 30, m = 900")
     m = vector_size(30.0, 2.0, 0.01)
     require(
         vector_error(30.0, m, 0.01) <= 2.0 * (1 + 1e-11) and vector_error(30.0, m - 1, 0.01) > 2.0, "size and error"

@@ -28,7 +28,7 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab._errors import PremiseViolated
+from boundlab._errors import InvalidParameter, PremiseViolated
 from boundlab.coresets.activations import RELU, TANH, Activation
 from boundlab.coresets.neuron_sampling import neuron_plan, reweight
 from boundlab.nets.layerwise import check_radii, layer_deltas, norm_reach
@@ -55,6 +55,9 @@ MUTATIONS = (
         old="slope = 1.0 if linear_last and k == len(w) - 1 else lipschitz",
         new="slope = 1.0 if k == len(w) - 1 else lipschitz",
     ),
+    Mutation(file="nets/layerwise.py", old="(norm * path[-1] + bias)", new="(norm * path[-1])"),
+    Mutation(file="nets/layerwise.py", old="float(lipschitz * (norm", new="float((norm"),
+    Mutation(file="nets/layerwise.py", old="np.all(array >= 0.0)", new="True"),
     Mutation(file="nets/layerwise.py", old="np.flatnonzero(beta < r + d)", new="np.flatnonzero(beta < r)"),
 )
 
@@ -141,6 +144,15 @@ def exact() -> str:
     require(got == 90 and 90 <= bound <= 90 * (1 + 1e-10), f"the chain has error {got}, bound {bound}")
     lone = layer_deltas([3.0, 2.0], [1.0, 4.0], lipschitz=2.0, linear_last=False)[-1]
     require(16 <= lone <= 16 * (1 + 1e-10), f"Lip at the last layer too: {lone}")  # 2 (2 * 2 + 4)
+    reach = norm_reach([2.0, 3.0], [1.0, 4.0], 5.0, lipschitz=2.0)
+    for got, want in zip(reach, (5, 22, 140), strict=True):  # 2 (2 * 5 + 1), 2 (3 * 22 + 4): a chain of linear neurons
+        require(want <= got <= want * (1 + 1e-10), f"norms up to {got}, {want} are reached")
+    for bad in ([-1.0, 4.0], [math.nan, 4.0]):
+        try:
+            layer_deltas([3.0, 2.0], bad)
+        except InvalidParameter:
+            continue
+        raise AssertionError(f"errors {bad} must be refused")
     check_radii([1.0, 5.0], [1.0, 4.5], [0.0, 0.5])
     require(refused([1.0, 5.0], [1.0, 4.5], [0.0, 0.51]), "a radius without room for Delta must be refused")
     return f"{cases} layers of random nets in fractions, at most {sharpest:.3f} of the bound; a chain attains it: 90"

@@ -32,10 +32,11 @@ from boundlab.coresets.alias import draw_counts
 from boundlab.coresets.neuron_sampling import neuron_plan
 from boundlab.coresets.uniform_error import lipschitz_error, relu_error
 from proofs_checks import Evidence, Mutation, Theorem, require
-from proofs_checks.boundlab_fixed_inputs import TINY, multinomial
+from proofs_checks.boundlab_fixed_inputs import TINY, agrees, log_events, multinomial
 from proofs_checks.boundlab_relu_uniform import orthogonal_mean, root, size, tiny_layer
 from proofs_checks.boundlab_worst_input_sweep import exact_squares
 from proofs_checks.judging import judge, smallest_sabotage, violated
+from proofs_checks.proving import exact as around
 from proofs_checks.proving import prove
 
 THEOREM = Theorem(
@@ -147,6 +148,10 @@ def exact() -> str:
     reach = float(orthogonal_mean(400)) / (400 * mean_alone(1.0, 2))
     require(0.49 < reach <= 1, f"orthogonal neurons reach {reach} of the mean's bound")
     require(not line_fails(1.0), "a coin's exact tail exceeds delta")
+    for k, c0 in ((1, 1), (6, 2)):
+        want = 2 * around(Fraction(3, 4)) + c0 * (log_events(0.01, 2 * k) / 2).sqrt()
+        got = lipschitz_error(10.0, np.full(k, 0.75), 900, 0.01, c0=float(c0))
+        agrees(float(got[-1]), want / 3, "the bound at t = 10, m = 900")
     wider = float(lipschitz_error(1.0, 1.0, 100, 0.1)[0] - relu_error(1.0, 1.0, 100, 0.1)[0])
     require(abs(wider - 0.05) < 1e-9, f"ReLU's own bound must be smaller by kap/(2 sqrt(m)), got {wider}")
     return f"{cases} leaky layers, all draws: E sup at most {worst:.2f} of 2 t kap/sqrt(m); orthogonal ones {reach:.3f}"

@@ -46,6 +46,12 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
+    Mutation(
+        file="coresets/top_k.py",
+        old="ratio = np.where(fresh > 0.0, fresh / reference, 0.0)",
+        new="ratio = np.where((fresh > 0.0) & (reference > 0.0), fresh / reference, 0.0)",
+    ),
+    Mutation(file="coresets/top_k.py", old="return lost * (1.0 + (len(values) + 2.0) * _UNIT)", new="return lost"),
     Mutation(file="coresets/top_k.py", old="order = np.argsort(-values", new="order = np.argsort(values"),
     Mutation(file="coresets/top_k.py", old="return ratio.max(axis=1)", new="return ratio.mean(axis=1)"),
     Mutation(
@@ -101,6 +107,8 @@ def exact() -> str:
         for m, worst in enumerate(inside):
             keep = keep_largest(s, np.array([0, 3]), np.array([m]))
             require(worst <= Fraction(float(dropped_sum(s, np.array([0, 3]), keep)[0])), "max of sums above sum of max")
+    gone = nested_ratio(np.array([[1.0, 0.2, 0.0], [1.0, 0.0, 0.0]]), np.array([1.0, 0.0, 0.0]))
+    require(gone.tolist() == [np.inf, 1.0], f"a loss where the reference has none must count as inf, got {gone}")
     unit = tuple(tuple(int(j == k) for j in range(4)) for k in range(4))
     bad = sum(losses((x,), (y,))[0][1] > losses((y,), (y,))[0][1] for x in unit for y in unit)
     require(Fraction(bad, 16) == Fraction(3, 4), f"the counterexample must fail with 3/4, not 1/2, got {bad}/16")

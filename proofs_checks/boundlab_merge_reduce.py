@@ -5,7 +5,8 @@ F_i. Here F_i(w) = (U_i/U) |w|²/2 + lam sum u h uses the total weight U of the 
 
 Reduction. If |A - F| <= eps F and |C - A| <= eps' A, then (1 - eps')(1 - eps) F <= C <= (1 + eps')(1 + eps) F. After L
 reductions C/F is in [(1 - eps)^L, (1 + eps)^L], and 1 - (1 - eps)^L <= (1 + eps)^L - 1, for (1 + eps)^L + (1 - eps)^L
->= 2: it grows by eps ((1 + eps)^L - (1 - eps)^L) >= 0 from L to L + 1. Hence eps_level = (1 + eps)^(1/L) - 1 is enough.
+>= 2: it grows by eps ((1 + eps)^L - (1 - eps)^L) >= 0 from L to L + 1. (This for eps <= 1; beyond, C >= 0 makes 1 - C/F
+<= 1 < (1 + eps)^L - 1.) Hence eps_level = (1 + eps)^(1/L) - 1 is enough.
 
 Failures. A node's draws fail with probability at most delta/nodes given everything that it was handed, whatever that
 was; its sensitivities must be computed for it, with lam U/V. The union bound over all nodes gives delta, although the

@@ -34,7 +34,10 @@ from proofs_checks.judging import judge, smallest_sabotage, violated
 THEOREM = Theorem(
     name="Clean-up before sampling",
     source="ours",
-    given=("phi(c z) = c phi(z) for c > 0 where rows with c other than 1 are merged",),
+    given=(
+        "phi(c z) = c phi(z) for c > 0 where rows with c other than 1 are merged",
+        "for t' <= t: phi(0) = 0, or no centring, or a sigmoid or softplus on a ball without a bias beside p",
+    ),
     claim=r"f' = f, \quad t' \le t",
     status="holds",
 )

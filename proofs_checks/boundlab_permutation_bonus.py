@@ -22,6 +22,7 @@ import math
 from collections import Counter
 from fractions import Fraction
 
+import flint
 import numpy as np
 import sympy as sp
 
@@ -90,9 +91,10 @@ def in_and_out(net: Network) -> int:
 
 def claimed(net: Network) -> int:
     """The shipped bonus as a number of copies: a whole number, from which it is rounded down."""
-    number = math.exp(permutation_bonus(net))
-    require(number <= round(number) * (1 + 1e-13), "rounded up")
-    return round(number)
+    bonus = permutation_bonus(net)
+    number = round(math.exp(bonus))
+    require(bonus == 0.0 if number == 1 else flint.arb(bonus) < flint.arb(number).log(), "rounded up")
+    return number
 
 
 def orbits() -> list[tuple[Network, int]]:

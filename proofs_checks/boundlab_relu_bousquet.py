@@ -5,8 +5,9 @@ spread_j = lambda_max(sum_p pr(p) (a_j lam)² u_p u_p^T), u_p = p/|p|: with prob
 outputs j and all |x| <= beta
     |f_j(x) - fhat_j(x)| <= t (Z + sqrt(2 tau (spread_j + 2 c0 Z)/m) + c0 tau/(3m)).
 
-Proof. Bousquet's inequality: for independent X_i with E X_iy = 0 and X_iy <= 1 for all y of a countable set, and
-with S = sup_y sum_i X_iy, v = 2 E S + sup_y sum_i E X_iy²:  P(S >= E S + sqrt(2 v tau) + tau/3) <= e^(-tau).
+Proof. Bousquet's inequality (cited, not proved here): for independent X_i of one law with E X_iy = 0 and X_iy <= 1 for
+all y of a countable set, and with S = sup_y sum_i X_iy, v = 2 E S + sup_y sum_i E X_iy²:
+P(S >= E S + sqrt(2 v tau) + tau/3) <= e^(-tau).
 The functions here are continuous in y: a countable dense set of the ball gives the same supremum. Take
 X_iy = ±(h_y(q_i) - E h_y)/c0, at most 1 because h_y lies in an interval of length c0. Then S = m Z±/c0, and dividing
 by m/c0 gives Z± <= E Z + sqrt(2 tau (s² + 2 c0 E Z)/m) + c0 tau/(3m), s² = sup_y Var h_y; it rises with E Z and s². Now
@@ -30,10 +31,11 @@ from boundlab.coresets.neuron_sampling import neuron_plan
 from boundlab.coresets.uniform_error import direction_spread, relu_error, relu_error_bousquet
 from boundlab.coresets.worst_input import plane_sup
 from proofs_checks import Evidence, Mutation, Theorem, require
-from proofs_checks.boundlab_fixed_inputs import TINY, multinomial
+from proofs_checks.boundlab_fixed_inputs import TINY, agrees, log_events, multinomial
 from proofs_checks.boundlab_relu_uniform import root, tiny_layer
 from proofs_checks.boundlab_worst_input_sweep import exact_squares
 from proofs_checks.judging import judge, smallest_sabotage, violated
+from proofs_checks.proving import exact as around
 
 THEOREM = Theorem(
     name="Sampled ReLU neurons at all inputs of a ball, by Bousquet's inequality",
@@ -54,6 +56,21 @@ MUTATIONS = (
         file="coresets/uniform_error.py",
         old="tops = [np.linalg.eigvalsh((unit * (q * row * row)[:, None]).T @ unit)[-1] for row in v]",
         new="tops = [np.linalg.eigvalsh((unit * (q * row * row)[:, None]).T @ unit)[0] for row in v]",
+    ),
+    Mutation(
+        file="coresets/uniform_error.py",
+        old="_width(c0), _log_events(delta, len(mean))",
+        new="_width(c0), _log_events(delta, 1)",
+    ),
+    Mutation(
+        file="coresets/uniform_error.py",
+        old="+ width * tau / (3.0 * m)",
+        new="+ tau / (3.0 * m)",
+    ),
+    Mutation(
+        file="coresets/uniform_error.py",
+        old="(lam + 2.0 * width * mean)",
+        new="(lam + width * mean)",
     ),
 )
 
@@ -81,6 +98,19 @@ def misses(share: float):
         return plane_sup(p, w * (1.0 - counts / (m * plan.probabilities))) > bound[0]
 
     return trial
+
+
+def formulas() -> int:
+    """Compare the shipped bound with the statement's right side, term by term; how many."""
+    checked, t, kap = 0, Fraction(10), Fraction(1, 4)
+    for k, c0, delta, m in itertools.product((1, 6), (1, 2), (0.5, 1e-9), (4, 90_000)):
+        tau, mean = log_events(delta, 2 * k), around(Fraction(3, 2) * kap / math.isqrt(m))
+        inner = 2 * tau * (around(Fraction(1, 8)) + 2 * c0 * mean) / m
+        want = around(t) * (mean + inner.sqrt() + c0 * tau / (3 * m))
+        for got in relu_error_bousquet(10.0, np.full(k, 0.25), m, delta, spread=0.125, c0=float(c0)):
+            agrees(float(got), want, "the bound")
+        checked += 1
+    return checked
 
 
 def symbolic() -> str:
@@ -136,7 +166,8 @@ def exact() -> str:
     ]
     require(rare[0] < 0.7 * rare[1], f"where few neurons are active it must beat McDiarmid's form: {rare}")
     return (
-        f"{cases} exact tails at most {nearest:.2f} of Bousquet's with the exact mean; spread above the eigenvalue by "
+        f"{formulas()} values just above the formula (balls); {cases} exact tails at most {nearest:.2f} of Bousquet's "
+        "with the exact mean; spread above the eigenvalue by "
         f"less than 1e-9; spread = 0.02, kap = 0.2: {rare[0]:.4f} against McDiarmid's {rare[1]:.4f}"
     )
 

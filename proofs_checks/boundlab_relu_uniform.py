@@ -27,6 +27,7 @@ mean. Z+ = sup_y (sample mean - mean) and Z- = sup_y (mean - sample mean).
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from typing import Any
@@ -42,9 +43,10 @@ from boundlab.coresets.neuron_sampling import NeuronPlan, neuron_plan, reweight
 from boundlab.coresets.uniform_error import relu_error, relu_mean, relu_size
 from boundlab.coresets.worst_input import plane_sup
 from proofs_checks import Evidence, Mutation, Theorem, require
-from proofs_checks.boundlab_fixed_inputs import TINY, multinomial
+from proofs_checks.boundlab_fixed_inputs import TINY, agrees, log_events, multinomial
 from proofs_checks.boundlab_worst_input_sweep import exact_squares
 from proofs_checks.judging import judge, smallest_sabotage, violated
+from proofs_checks.proving import exact as around
 from proofs_checks.proving import prove
 
 THEOREM = Theorem(
@@ -76,6 +78,16 @@ MUTATIONS = (
         file="coresets/uniform_error.py",
         old="math.sqrt(_log_events(delta, len(mean)) / (2.0 * size))",
         new="math.sqrt(_log_events(delta, 1) / (2.0 * size))",
+    ),
+    Mutation(
+        file="coresets/uniform_error.py",
+        old="return 0.5 + math.sqrt(0.5) if nonnegative else 1.5",
+        new="return 1.0 if nonnegative else 1.5",
+    ),
+    Mutation(
+        file="coresets/uniform_error.py",
+        old='np.full(positive_int("outputs", outputs), kap)',
+        new='np.full(positive_int("outputs", outputs), kap * kap)',
     ),
 )
 
@@ -153,6 +165,23 @@ def line_fails(share: float, *, c0: float = 2.0) -> bool:
     return log_sf(math.floor(m * (1 + error) / 2) + 1, m, 0.5)[0] + math.log(2) > math.log(TINY)
 
 
+def formulas() -> int:
+    """Compare the shipped errors and sizes with the statement's right sides; how many."""
+    checked = 0
+    t, m, kap = Fraction(10), 900, Fraction(1, 4)
+    for k, c0, nonnegative, delta in itertools.product((1, 6), (1.0, 2.0), (False, True), (0.5, 1e-9)):
+        factor = around(Fraction(1, 2)) + around(Fraction(1, 2)).sqrt() if nonnegative else around(Fraction(3, 2))
+        mean, form = factor * around(kap), {"c0": c0, "nonnegative": nonnegative}
+        unit = mean + around(Fraction(c0)) * (log_events(delta, 2 * k) / 2).sqrt()
+        agrees(float(relu_mean(10.0, 0.25, m, nonnegative=nonnegative)[0]), mean * around(t / 30), "E sup")
+        for error in relu_error(10.0, np.full(k, 0.25), m, delta, **form):
+            agrees(float(error), unit * around(t / 30), "the error")
+        size = relu_size(10.0, 0.5, delta, outputs=k, kap=0.25, **form)
+        agrees(size, (around(2 * t) * unit) ** 2, "m", whole=True)
+        checked += 3
+    return checked
+
+
 def larger(a: Any, b: Any) -> Any:
     return z3.If(a >= b, a, b)
 
@@ -209,7 +238,8 @@ def exact() -> str:
         error = float(relu_error(40.0, np.ones(k), relu_size(40.0, 2.0, 0.01, outputs=k, c0=c0), 0.01, c0=c0)[0])
         require(1.99 < error <= 2.0, f"the size must give its error 2, got {error}")
     return (
-        f"{cases} layers, all draws: E sup at most {worst_mean:.2f} of 1.5 t kap/sqrt(m), P(fail) at most "
+        f"{formulas()} values just above the formulas (balls); {cases} layers, all draws: E sup at "
+        f"most {worst_mean:.2f} of 1.5 t kap/sqrt(m), P(fail) at most "
         f"{worst_tail:.3g}; orthogonal neurons reach {extreme[-1]:.3f} of it, {tight:.3f} on x >= 0"
     )
 

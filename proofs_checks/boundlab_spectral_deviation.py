@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import sympy as sp
+import z3
 
 from boundlab.nets.deviation import spectral_deviation
 from boundlab.nets.toy import random_network
 from boundlab.network import Layer, Network
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
+from proofs_checks.proving import prove, reals
 
 THEOREM = Theorem(
     name="The spectral deviation of two nets on a ball",
@@ -37,6 +40,24 @@ MUTATIONS = (
         old="alpha = (_up(np.linalg.norm(g.weight, 2)) * alpha + _up(np.linalg.norm(g.bias)))",
         new="alpha = (_up(np.linalg.norm(g.weight, 2)) * alpha)",
     ),
+    Mutation(
+        file="nets/deviation.py",
+        old="alpha = (_up(np.linalg.norm(g.weight, 2))",
+        new="alpha = (_up(np.linalg.norm(f.weight, 2))",
+    ),
+    Mutation(
+        file="nets/deviation.py",
+        old="beta = (_up(np.linalg.norm(f.weight, 2)) * beta",
+        new="beta = (_up(np.linalg.norm(g.weight, 2)) * beta",
+    ),
+    Mutation(
+        file="nets/deviation.py", old="return float(norm) * (1.0 + 1e-12)", new="return float(norm) * (1.0 - 1e-12)"
+    ),
+    Mutation(
+        file="nets/deviation.py",
+        old="moved = _up(np.linalg.norm(f.weight - g.weight, 2))",
+        new="moved = _up(np.abs(f.weight - g.weight).max())",
+    ),
 )
 
 
@@ -50,6 +71,14 @@ def chain(*weights: float, bias: float = 0.0) -> Network:
     )
 
 
+def larger(a: Any, b: Any) -> Any:
+    return z3.If(a > b, a, b)
+
+
+def relu(v: Any) -> Any:
+    return larger(v, 0 * v)
+
+
 def symbolic() -> str:
     a, b, c, x = sp.symbols("a b c x", positive=True)
     p, q = sp.symbols("p q", positive=True)
@@ -57,10 +86,13 @@ def symbolic() -> str:
     difference = sp.expand((q + c) * ((p + a) * x + b) - q * (p * x + b))
     alpha1, beta1 = (p + a) * x + b, a * x
     require(sp.expand(difference - (q * beta1 + c * alpha1)) == 0, "the recursion is attained by one neuron per layer")
-    require(
-        sp.expand((q * ((p * x + b + a) - (p * x + b))) - q * a) == 0, "a bias moved by a moves the output by |W| a"
-    )
-    return "one neuron per layer attains beta exactly; biases that differ by a move the output by |W| a"
+    z, w = reals("z w")
+    prove(relu(z) - relu(w) <= larger(z - w, w - z))  # ReLU is 1-Lipschitz
+    prove(relu(z) <= larger(z, -z))
+    W, h, k, V, bf, bg = (sp.Symbol(name, commutative=False) for name in ("W", "h", "k", "V", "b", "c"))
+    split = W * (h - k) + (W - V) * k + (bf - bg)
+    require(sp.expand((W * h + bf) - (V * k + bg) - split) == 0, "the three terms of the recursion")
+    return "z3: ReLU is 1-Lipschitz and 0 at 0; W h + b - V k - c in three terms; one neuron per layer attains beta"
 
 
 def exact() -> str:
@@ -75,6 +107,11 @@ def exact() -> str:
         checked += 1
     shifted = spectral_deviation(chain(1, 3, bias=1.0), chain(1, 3, bias=1.5), 1.0)
     require(1.5 <= shifted <= 1.5000001, f"a bias alone: |W_2| |b - c| = 3/2, got {shifted}")
+    f, g = chain(2, 3, bias=1.0), chain(2, 5, bias=1.0)  # g's weights grow the deviation only through its own layer
+    require(6 <= spectral_deviation(f, g, 1.0) <= 6 * (1 + 1e-9), "(5 - 3)(2 + 1) = 6")
+    turn, still = np.array([[3.0, 4.0], [-4.0, 3.0]]), np.zeros((2, 2))
+    wide = [Network(layers=(Layer(weight=w, bias=np.zeros(2), relu=False),)) for w in (turn, still)]
+    require(5 <= spectral_deviation(wide[0], wide[1], 1.0) <= 5 * (1 + 1e-9), "|W| = 5, not its largest entry")
     return f"{checked} chains of one neuron: the bound is the exact difference at |x| = C; a moved bias alone gives 3/2"
 
 

@@ -31,8 +31,9 @@ import numpy as np
 import sympy as sp
 import z3
 
+from boundlab._errors import InvalidParameter
 from boundlab.coresets.svm.sensitivity import clusters_of, excess, sensitivities
-from boundlab.coresets.svm.worst_query import minimum, true_sensitivities
+from boundlab.coresets.svm.worst_query import extremes, minimum, true_sensitivities
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 from proofs_checks.proving import prove
@@ -65,6 +66,26 @@ MUTATIONS = (
         file="coresets/svm/sensitivity.py",
         old="mean = np.stack([np.bincount(which, u * column) for column in z.T], axis=1) / mass[:, None]",
         new="mean = np.stack([np.bincount(which, column) for column in z.T], axis=1) / np.bincount(which)[:, None]",
+    ),
+    Mutation(
+        file="coresets/svm/sensitivity.py",
+        old="if np.any(low != high):",
+        new="if np.any(low > high):",
+    ),
+    Mutation(
+        file="coresets/svm/sensitivity.py",
+        old="distance=distance * (1.0 + step) + 2.0 * step",
+        new="distance=distance * (1.0 - step) - 2.0 * step",
+    ),
+    Mutation(
+        file="coresets/svm/sensitivity.py",
+        old="UP = 1.0 + 1e-12",
+        new="UP = 1.0 - 1e-9",
+    ),
+    Mutation(
+        file="coresets/svm/worst_query.py",
+        old="for s in (*_roots(x2, x1, x0), np.broadcast_to(stop, x1.shape)):",
+        new="for s in (_roots(x2, x1, x0)[0], np.broadcast_to(stop, x1.shape)):",
     ),
 )
 
@@ -119,7 +140,7 @@ class Line:
             tries = [end for end in (lo, hi) if end is not None]
             if q2 > 0:
                 tries.append(-q1 / (2 * q2))
-            far = max(map(abs, (q2, q1, q0))) * 1000 / abs(q2) if q2 else Fraction(10**6)
+            far = max(map(abs, (q2, q1, q0))) * 1000 / abs(q2 or q1 or Fraction(1))  # beyond every root
             tries += [s * (far + 1) for s in (-1, 1)] if q2 <= 0 else []
             for w in tries:
                 if (lo is None or w >= lo) and (hi is None or w <= hi) and q2 * w * w + q1 * w + q0 < 0:
@@ -182,6 +203,53 @@ def symbolic() -> str:
     return "gap = (F - r²/2 - lam H)/U(B) >= 0; both cases of E proved by z3, attained at v = z/(2 alpha) and v = sqrt2"
 
 
+def rounding_is_safe() -> int:
+    """Check what a bound is made of in fractions: distances up, U - U(B) down, and equal points, whose share is u/U.
+
+    A cluster of both classes must be refused with an intercept, since p_D would have an intercept coordinate.
+    """
+    rng, decided = np.random.default_rng(72), 0
+    for _ in range(20):
+        z, u, group = rng.normal(size=9), rng.uniform(0.1, 3, 9), rng.integers(0, 3, 9)
+        c, w = clusters_of(z[:, None], u, group), [Fraction(v) for v in u.tolist()]
+        for p in range(9):
+            own = [k for k in range(9) if group[k] == group[p]]
+            mass = sum(w[k] for k in own)
+            mean = sum((w[k] * Fraction(z[k]) for k in own), Fraction(0)) / mass
+            far = abs(mean - Fraction(z[p]))
+            require(far <= Fraction(c.distance[p]) <= far + Fraction(1, 10**12), f"distance {c.distance[p]} of {p}")
+            left = sum(w) - mass
+            require(Fraction(c.rest[p]) <= left, f"U - U(B) = {float(left)} was rounded up to {c.rest[p]}")
+        bounds = sensitivities(clusters_of(np.ones((9, 1)), u, np.zeros(9, int)), lam=1.0, opt=0.1)
+        require(all(Fraction(b) >= v / sum(w) for b, v in zip(bounds.tolist(), w, strict=True)), f"{bounds} below u/U")
+        decided += 9
+    try:
+        clusters_of(np.array([[1.0, 1.0], [1.0, -1.0]]), np.ones(2), [0, 0], intercept=True)
+    except InvalidParameter:
+        return decided
+    raise AssertionError("a cluster of both classes must be refused where there is an intercept")
+
+
+def extremes_are_exact() -> int:
+    """Check that the shipped sensitivities are the suprema up to 1e-9, in fractions, and F_C/F stays inside."""
+    rng, decided, grid = np.random.default_rng(73), 0, np.linspace(-6, 6, 1501)[:, None]
+    for _ in range(20):
+        instance = rounded(random_line(rng, int(rng.integers(2, 7)))[0])
+        z, u, lam = floats(instance)
+        for hinge_only in (False, True):
+            for p, s in enumerate(true_sensitivities(z, u, lam=lam, hinge_only=hinge_only).tolist()):
+                above, below = (Fraction(s) * (1 + side * Fraction(1, 10**9)) for side in (1, -1))
+                require(instance.exceeding(p, above, hinge_only=hinge_only) is None, f"s > {s} at {p} of {instance}")
+                require(instance.exceeding(p, below, hinge_only=hinge_only) is not None, f"s < {s}: {p} of {instance}")
+                decided += 1
+        v = u * rng.integers(0, 3, len(z))
+        share, loss = v.sum() / u.sum(), lam * np.maximum(0.0, 1 - grid * z)
+        ratio = (share * grid[:, 0] ** 2 / 2 + loss @ v) / (grid[:, 0] ** 2 / 2 + loss @ u)
+        found = extremes(z, u, v, lam=lam)
+        require(float(found.low) <= ratio.min() + 1e-9 and float(found.high) >= ratio.max() - 1e-9, f"{found}: {v}")
+    return decided
+
+
 def exact() -> str:
     rng, decided, worst = np.random.default_rng(71), 0, 0.0
     for _ in range(40):
@@ -190,6 +258,7 @@ def exact() -> str:
             w = instance.exceeding(p, Fraction(float(bound)))
             require(w is None, f"s > {bound} at point {p} of {instance}, w = {w}")
             decided += 1
+    decided += rounding_is_safe() + extremes_are_exact()
     for z, u in TIGHT:
         instance = rounded(line(z, u))
         bound = Fraction(float(bounds_of(instance, [0, 0, 1])[1]))

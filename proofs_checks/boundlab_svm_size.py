@@ -27,6 +27,7 @@ import numpy as np
 import sympy as sp
 import z3
 
+from boundlab.coresets.svm.objective import objective
 from boundlab.coresets.svm.sampling import draw_weights
 from boundlab.coresets.svm.sensitivity import clusters_of, sensitivities
 from boundlab.coresets.svm.size import certified_eps, coreset_size, fixed_query_size, log_growth
@@ -66,6 +67,11 @@ MUTATIONS = (
         file="coresets/svm/size.py",
         old='events = math.log(2.0 * positive_int("queries", queries) / probability("delta", delta))',
         new='events = math.log(2.0 / probability("delta", delta))',
+    ),
+    Mutation(
+        file="coresets/svm/worst_query.py",
+        old="np.linalg.norm(direction[:slope])",
+        new="np.linalg.norm(direction)",
     ),
 )
 
@@ -133,6 +139,12 @@ def exact() -> str:
         require(
             bool(around(n) >= right) and bool(around(n - 1) < right * (1 + around(Fraction(1, 10**9)))), "Bernstein"
         )
+    z, u, v = np.array([[2.0, 1.0], [0.5, 1.0], [0.2, -1.0]]), np.ones(3), np.array([2.0, 0.0, 1.0])
+    error, w = search(z, u, v, lam=1.0, rng=np.random.default_rng(122), intercept=True, starts=8, refine=0)
+    pair = [float(objective(z, a, w, lam=1.0, intercept=True, total=3.0)) for a in (v, u)]
+    require(
+        abs(abs(pair[0] / pair[1] - 1) - error) < 1e-9, f"the search's error must be that of its query: {error}, {w}"
+    )
     worst = 0.0
     for eps, delta, hinge_only in itertools.product((0.3, 0.8), (0.3, 0.01), (False, True)):
         t = float(pair_bounds(hinge_only).sum())

@@ -18,6 +18,7 @@ import sympy as sp
 
 from boundlab.bounds.compressed_class import original_risk
 from boundlab.concentration.binomial import upper_limit
+from boundlab.concentration.chernoff import kl_inverse
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 from proofs_checks.proving import prove, reals
@@ -41,6 +42,21 @@ MUTATIONS = (
         file="bounds/compressed_class.py",
         old="(first + upper_limit(deviating, unlabelled, share))",
         new="(first + 0.0 * upper_limit(deviating, unlabelled, share))",
+    ),
+    Mutation(
+        file="bounds/compressed_class.py",
+        old="first = compressed_risk(margin_errors, 0, n, nats, share)",
+        new="first = compressed_risk(0, margin_errors, n, 0.0 * nats, share)",
+    ),
+    Mutation(
+        file="bounds/compressed_class.py",
+        old="first = compressed_risk(margin_errors, 0, n, nats, share)",
+        new="first = compressed_risk(margin_errors, 0, n, nats, delta)",
+    ),
+    Mutation(
+        file="bounds/compressed_class.py",
+        old="(first + upper_limit(deviating, unlabelled, share))",
+        new="(first + upper_limit(deviating, unlabelled, delta))",
     ),
 )
 
@@ -69,6 +85,10 @@ def exact() -> str:
             fail += p * q * (original_risk(k, 3, 0.0, j, 3, delta) < risk)
         require(fail <= Fraction(delta), f"delta = {delta}: fails with {fail}")
         worst = max(worst, float(fail) / delta)
+    for k, j, nats, grid in ((5, 2, 1.0, 1), (0, 0, 3.0, 7), (40, 11, 0.0, 16)):  # either side apart, at delta/(2 G)
+        got, part = original_risk(k, 100, nats, j, 150, 0.05, grid=grid), Fraction(5, 100) / (2 * grid)
+        left, right = kl_inverse(k / 100, (nats - math.log(part)) / 100), upper_limit(j, 150, float(part))
+        require(left + right <= got <= (left + right) * (1 + 1e-9), f"{got} against {left} + {right}")
     one, many = original_risk(5, 100, 1.0, 2, 100, 0.05), original_risk(5, 100, 1.0, 2, 100, 0.05, grid=16)
     require(one < many <= 1, "a grid of thresholds must cost")
     return f"all samples of a 4-point world: P(fail)/delta <= {worst:.2f}; 16 thresholds cost {many - one:.3f}"

@@ -68,9 +68,12 @@ def copied(m: int, c: int, risk: Fraction, limit: Callable[[int], float]) -> Fra
 
 
 def symbolic() -> str:
-    classes, m, c, p = sp.symbols("K m c p", positive=True)
-    uniform = 1 / classes
-    require(sp.simplify(classes * uniform * uniform - 1 / classes) == 0, "a label-blind rule hits 1 in K on average")
+    m, c, p = sp.symbols("m c p", positive=True)
+    for classes in (2, 3, 10):
+        first = sp.symbols(f"q1:{classes}", positive=True)
+        rule = (*first, 1 - sp.Add(*first))  # how often a label-blind rule says each class
+        errs = sum((1 - q) / classes for q in rule)
+        require(sp.expand(errs - 1 + sp.Rational(1, classes)) == 0, f"a label-blind rule on {classes} uniform labels")
     variance = sp.simplify(c**2 * m * p * (1 - p) / (c * m * p * (1 - p)))
     require(variance == c, "c copies of each example have c times the variance of as many independent ones")
     return "label-blind rules hit 1 in K on average; c copies of each have c times the variance of fresh examples"
@@ -84,6 +87,9 @@ def exact() -> str:
         require((count_errors(net, x, y), hits_on_ties(net, x, y)) == (classes, 0), "all ties")
         blind = [sum(int(guess != label) for label in y) for guess in range(classes)]
         require(min(blind) == classes - 1 <= count_errors(net, x, y), "no rule does better than 1 - 1/K")
+    for n, models in itertools.product((1, 7, 40), (1, 20)):
+        limits = [screened_limit(k, n, DELTA, models=models) for k in range(n + 1)]
+        require(all(a < b for a, b in itertools.pairwise(limits)), f"the limit must rise with the count at n={n}")
     lines.append("the zero net: every tie an error, no label-blind rule below 1 - 1/K")
     cell = Fraction(49, 1000)  # three nets, each right on a cell of its own only; one example
     unpaid, paid = (

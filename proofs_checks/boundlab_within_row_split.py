@@ -47,6 +47,11 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="coresets/partial_derandomisation.py",
+        old="return np.minimum(share, found) * (1.0 + ROUNDING)",
+        new="return np.minimum(rho, found) * (1.0 + ROUNDING)",
+    ),
+    Mutation(
+        file="coresets/partial_derandomisation.py",
         old="found = a / 3.0 + np.sqrt(a * a / 9.0 + 2.0 * a * rho)",
         new="found = a / 3.0 + np.sqrt(a * a / 9.0 + a * rho)",
     ),

@@ -3,9 +3,9 @@ between projected gradient ascent and a certified bound in every dimension.
 
 Statement. D(x) = sum_p c_p ReLU(<p, x>) on the ball |x| <= r. (a) In the plane sup D is the largest of 0, of D at the
 directions orthogonal to the points, and of r |g| over the gradients g of those arcs between them into which g points;
-inf D likewise with -|g|. (b) In every dimension, with N = sum of c_p |p| and B = sqrt(N lambda_max(sum of
-c_p p p^T/|p|)) over the positive c_p (N+, B+) and over the -c_p of the negative ones (N-, B-),
-|D| <= r max(N+, N-), |D| <= (r/2)(|sum_p c_p p| + max(B+, B-)), and B± <= N±.
+inf D likewise with -|g|; on its quarter x >= 0 the two axes are ends, too. (b) In every dimension, with N = sum of
+c_p |p| and B = sqrt(N lambda_max(sum of c_p p p^T/|p|)) over the positive c_p (N+, B+) and over the -c_p of the
+negative ones (N-, B-), |D| <= r max(N+, N-), |D| <= (r/2)(|sum_p c_p p| + max(B+, B-)), and B± <= N±.
 
 Proof of (a). D is homogeneous, D(s x) = s D(x) for s >= 0, so that its extremes lie on the sphere, or are D(0) = 0.
 The lines orthogonal to the points cut the circle into arcs of at most half a turn; on an arc no neuron switches, and
@@ -61,6 +61,16 @@ MUTATIONS = (
         old="(on == 0.0) | ((on > off) & (off > 0.0))",
         new="on > off",
     ),
+    Mutation(
+        file="coresets/worst_input.py",
+        old="return radius * (min(plain, split) + float(_slack(p, c)))",
+        new="return min(plain, split) + float(_slack(p, c))",
+    ),
+    Mutation(
+        file="coresets/worst_input.py",
+        old="stop = 0.5 * np.pi if nonnegative",
+        new="stop = 0.4 * np.pi if nonnegative",
+    ),
 )
 
 Point = tuple[int, int]
@@ -92,10 +102,14 @@ def candidates(points: Sequence[Point], c: Row) -> list[tuple[Fraction, Fraction
     return [u for u in found if u != (0, 0)]
 
 
-def exact_squares(points: Sequence[Point], c: Row) -> tuple[Fraction, Fraction]:
-    """(inf D)² and (sup D)² on the unit disc, as rationals: the extremes among the candidates."""
+def exact_squares(points: Sequence[Point], c: Row, *, nonnegative: bool = False) -> tuple[Fraction, Fraction]:
+    """(inf D)² and (sup D)² on the unit disc or its quarter x >= 0, as rationals: the extremes among the candidates."""
     low = high = Fraction(0)
-    for u in candidates(points, c):
+    axes = [(Fraction(1), Fraction(0)), (Fraction(0), Fraction(1))]
+    turns = [(-q[1], q[0]) for q in axes] if nonnegative else []
+    for u in [*candidates([*points, *((int(a), int(b)) for a, b in turns)], [*c, *(0 for _ in turns)]), *axes]:
+        if nonnegative and min(u) < 0:
+            continue
         value = sum((Fraction(w) * max(0, dot(p, u)) for w, p in zip(c, points, strict=True)), Fraction(0))
         square = value * value / (u[0] * u[0] + u[1] * u[1])
         low, high = (max(low, square), high) if value < 0 else (low, max(high, square))
@@ -141,8 +155,15 @@ def exact() -> str:
         for got, want in ((-float(low[0]), below), (float(high[0]), above)):
             require(Fraction(got) ** 2 >= want, f"{got}² is below the exact {want}: {points}, {c}")
             require(got * got <= float(want) * (1 + 1e-12) + 1e-22, f"{got}² is above the exact {want}: {points}, {c}")
+        for got, want in zip(plane_range(p, row[None], 3.0), (low, high), strict=True):
+            require(abs(float(got[0] - 3 * want[0])) <= 1e-12 * abs(float(got[0])), "a radius of 3 must give 3 times")
+        quarter = float(plane_sup(p, row[None], nonnegative=True)[0])
+        inside = max(exact_squares(points, c, nonnegative=True))
+        require(Fraction(quarter) ** 2 >= inside, f"x >= 0: {quarter}² is below the exact {inside}: {points}, {c}")
+        require(quarter**2 <= float(inside) * (1 + 1e-12) + 1e-22, f"x >= 0: {quarter}² is above the exact {inside}")
         square = max(below, above)
         upper = ball_upper(p, row)
+        require(Fraction(ball_upper(p, row, 3.0)) ** 2 >= 9 * square, "a radius of 3 must give at least 3 times")
         require(Fraction(upper) ** 2 >= square, f"upper bound {upper} is below the exact sqrt({square})")
         if k < 20:
             lower = ascent_lower(p, row, rng=rng, starts=4, steps=10)

@@ -24,6 +24,7 @@ import numpy as np
 import sympy as sp
 import z3
 
+from boundlab._errors import InvalidParameter
 from boundlab.coresets.absolute_sensitivity import lewis_sensitivities, lewis_weights
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
@@ -133,6 +134,14 @@ def exact() -> str:
         if steps == 40:
             require(s.sum() <= rank * (1 + 1e-6), f"the sum {s.sum()} exceeds the rank {rank}")
             total, nearest = max(total, float(s.sum())), max(nearest, float(max(map(float, true)) / s.max()))
+    for small in (1e-11, 1e-12, 1e-14):  # a direction that is there, but might be rounding, must not be left out
+        flat = np.array([[1.0, 0.0], [1.0, small], [1.0, 3 * small]])
+        true = shares([(int(p[0] * 2**100), int(p[1] * 2**100)) for p in flat])
+        try:
+            s = lewis_sensitivities(flat)
+        except InvalidParameter:
+            continue
+        require(all(Fraction(float(g)) >= w for g, w in zip(s, true, strict=True)), f"{s} below {true}: {flat}")
     a = rng.standard_t(2, (40, 5))
     fixed = lewis_weights(a)
     require(abs(fixed.sum() - 5) < 1e-9, "the sum must be the rank")

@@ -53,6 +53,7 @@ MUTATIONS = (
     Mutation(
         file="bounds/sample_compression.py", old="([] if ordered else [math.lgamma(k + 1)])", new="[math.lgamma(k + 1)]"
     ),
+    Mutation(file="bounds/sample_compression.py", old='nats("message", message) + choices', new="choices"),
 )
 
 N, KEPT, DELTA = 300, 8, 0.9
@@ -78,7 +79,7 @@ def small_world(limit: Callable[[int, int], float]) -> Fraction:
     n, total = 5, Fraction(0)
     for sample in itertools.product(cells, repeat=n):
         broken = False
-        for bits in range(1, 2**n):  # bit i: example i is kept
+        for bits in range(2**n):  # bit i: example i is kept
             kept = [e for i, e in enumerate(sample) if bits >> i & 1]
             if len(kept) == n or broken:
                 continue
@@ -101,6 +102,13 @@ def exact() -> str:
     require(0 <= large - math.log(math.comb(60_000, 30_000)) < 1e-6, "C(60000, 30000)")
     weights = sum(Fraction(math.exp(-size_nats(k))) for k in range(2_000))
     require(weights < 1, f"the sizes add up to {float(weights)}")
+    for k, ordered, words in itertools.product(range(5), (False, True), (1, 8)):
+        sets = math.perm(5, k) if ordered else math.comb(5, k)
+        level = 6 * Fraction(DELTA) / (Fraction(math.pi) ** 2 * (k + 1) ** 2 * words * sets)
+        for e in range(5 - k):
+            p = Fraction(sample_compression(e, k, 5, DELTA, message=math.log(words), ordered=ordered))
+            below = sum(math.comb(5 - k, i) * p**i * (1 - p) ** (5 - k - i) for i in range(e + 1))
+            require(level * (1 - Fraction(1, 10**9)) < below <= level * (1 + Fraction(1, 10**15)), f"{e} beside {k}")
     table = {(e, k): sample_compression(e, k, 5, DELTA) for k in range(5) for e in range(6 - k)}
     rate = small_world(lambda e, k: table[e, k])
     require(rate <= Fraction(DELTA), f"failed with probability {float(rate)}")

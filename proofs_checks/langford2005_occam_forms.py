@@ -16,12 +16,14 @@ import itertools
 import math
 from fractions import Fraction
 
+import flint
 import sympy as sp
 
 from boundlab.bounds.occam import occam_binomial, occam_hoeffding, occam_kl, occam_realizable
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
 from proofs_checks.maurer2004_kl import DELTA, LOG_WORDS, N, overfits, worlds
+from proofs_checks.proving import exact as ball_of
 
 THEOREM = Theorem(
     name="Occam bound, four forms and their order",
@@ -41,11 +43,18 @@ MUTATIONS = (
         old='math.sqrt(0.5 * positive("nats", nats) / n)',
         new='math.sqrt(0.25 * positive("nats", nats) / n)',
     ),
+    Mutation(file="bounds/occam.py", old="math.nextafter(errors / n, math.inf)", new="errors / (n + 1e-6)"),
 )
 
 
 def tail(k: int, n: int, p: Fraction) -> Fraction:
     return sum((math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k + 1)), Fraction(0))
+
+
+def kl_ball(q: Fraction, p: float) -> flint.arb:
+    """kl(q||p) of a rational q < 1 and a float p in (0, 1), in ball arithmetic."""
+    share, rest, x = ball_of(q), ball_of(1 - q), flint.arb(p)
+    return (share * (share / x).log() if q else flint.arb(0)) + rest * (rest / (1 - x)).log()
 
 
 def symbolic() -> str:
@@ -72,6 +81,10 @@ def exact() -> str:
             values = [form(k, n, nats) for form in (occam_binomial, occam_kl, occam_hoeffding)]
             for value in values:
                 require(value >= 1.0 or tail(k, n, Fraction(value)) <= level, f"tail above delta P at {k}/{n}, {nats}")
+            with flint.ctx.workprec(120):
+                certified = values[1] >= 1.0 or kl_ball(Fraction(k, n), values[1]) >= flint.arb(nats) / n
+                root = (flint.arb(nats) / (2 * n)).sqrt() + ball_of(Fraction(k, n))
+                require(certified and root < values[2], f"(b) or (a) is rounded down at {k}/{n}, {nats}")
             require(values[0] <= values[1] * (1 + 1e-12) and values[1] <= values[2] * (1 + 1e-12), f"order {values}")
             cases += 1
         realizable = occam_realizable(n, nats)

@@ -22,7 +22,7 @@ import z3
 
 from boundlab.coresets.alias import draw_counts
 from boundlab.coresets.layer_budget import channel_size
-from boundlab.nets.channels import channel_sensitivities
+from boundlab.nets.channels import BLOCK, channel_sensitivities
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
 from proofs_checks.liebenwein2020_derandomised import layers, shares
@@ -39,6 +39,7 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
+    Mutation(file="nets/channels.py", old="range(0, len(u), step)", new="range(0, len(u) // step * step or 1, step)"),
     Mutation(
         file="nets/channels.py",
         old="for side in (np.maximum(w, 0.0), np.maximum(-w, 0.0)):",
@@ -79,9 +80,13 @@ def exact() -> str:
             require(1 <= sum(top) <= min(len(s), len(at)), f"S = {sum(top)} with {len(s)} channels")
             ends |= {"low"} if sum(top) == 1 else {"high"} if sum(top) == len(s) else set()
     require(len(ends) == 2, f"both ends of S must occur, got {ends}")
-    many = np.ones((3, 4, 2)), np.random.default_rng(5).random((1 << 12, 4, 2))  # several patches together or apart
-    one = np.max([channel_sensitivities(many[0], many[1][k : k + 512]) for k in range(0, 1 << 12, 512)], axis=0)
-    require(np.array_equal(channel_sensitivities(*many), one), "patches in parts and at once disagree")
+    rng, width = np.random.default_rng(5), 64
+    weight, patches = rng.normal(size=(width, width, 1)), rng.random((1_100, width, 1))
+    require(len(patches) % (BLOCK // width**2) and len(patches) > 2 * BLOCK // width**2, "several blocks and a rest")
+    one = np.max([channel_sensitivities(weight, patches[k : k + 100]) for k in range(0, 1_100, 100)], axis=0)
+    require(np.allclose(channel_sensitivities(weight, patches), one, rtol=1e-13, atol=0), "parts and all disagree")
+    patches[-1] = np.eye(width)[:, :1]  # only the last patch gives channel 0 everything
+    require(channel_sensitivities(weight, patches)[0] == 1.0, "the last patch was not looked at")
     return f"62 layers, {rows} sums: each s_j the exact maximum, rounded up; 1 <= S <= min(channels, sums)"
 
 

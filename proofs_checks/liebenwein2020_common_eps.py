@@ -22,7 +22,7 @@ import numpy as np
 import sympy as sp
 from scipy.optimize import brentq
 
-from boundlab.coresets.layer_budget import ChannelLayer, common_eps, kept_channels, smallest_eps
+from boundlab.coresets.layer_budget import ChannelLayer, channel_size, common_eps, kept_channels, smallest_eps
 from proofs_checks import Evidence, Mutation, Theorem, not_applicable, require
 from proofs_checks.judging import smallest_sabotage
 
@@ -36,6 +36,12 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
+    Mutation(file="coresets/layer_budget.py", old="math.ceil(distinct * (1.0 - ROUNDING))", new="math.floor(distinct)"),
+    Mutation(
+        file="coresets/layer_budget.py",
+        old="filters=layer.filters, patches=layer.patches, C=C)",
+        new="filters=layer.filters, C=C)",
+    ),
     Mutation(
         file="coresets/layer_budget.py",
         old="return sum(int(k) * out * layer.kernel for",
@@ -113,6 +119,11 @@ def exact() -> str:
             require(found == best(layers, budget), f"{found} against the best of all, {best(layers, budget)}")
             kept = tuple(int(k) for k in kept_channels(layers, found, DELTA))
             require(weights(layers, kept) <= budget, f"{kept} does not fit into {budget}")
+            for layer, count in zip(layers, kept, strict=True):  # what is kept holds the draws that eps needs
+                total = float(layer.values.sum())
+                m = channel_size(total, found, DELTA, filters=layer.filters, patches=layer.patches)
+                expected = float(-np.expm1(m * np.log1p(-layer.values / total)).sum())
+                require(expected * (1 - 1e-9) <= count < max(1, expected) + 1, f"{count} kept for {expected}")
             checked += 1
 
             def excess(log: float, chain: list[ChannelLayer] = layers, B: int = budget) -> float:

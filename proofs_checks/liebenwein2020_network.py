@@ -33,6 +33,7 @@ import numpy as np
 import sympy as sp
 import z3
 
+from boundlab._errors import InvalidParameter
 from boundlab.coresets.alias import draw_counts
 from boundlab.coresets.layer_budget import channel_size
 from boundlab.nets.channels import PRESERVES, Operation, channel_sensitivities, error_behind
@@ -58,6 +59,7 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
+    Mutation(file="nets/channels.py", old="if not 0.0 <= eps < 1.0:", new="if not 0.0 <= eps:"),
     Mutation(
         file="nets/channels.py",
         old="{Operation.RELU, Operation.MAX_POOL,",
@@ -127,6 +129,12 @@ def exact() -> str:
                 require(abs(moved - f(v)) <= told * abs(f(v)), f"{operation} at {v}, {e}")
                 worst = max(worst, abs(moved - f(v)) / abs(f(v)) / e if f(v) else Fraction(0))
     require(worst == 1 and set(HOLDING) == set(PRESERVES), "every operation that preserves, and its bound is attained")
+    for eps in (1.0, 1.5):  # a ReLU keeps no such error: relu(-1 + 1.5 * 1) = 0.5 for relu(-1) = 0
+        try:
+            error_behind(Operation.RELU, eps)
+        except InvalidParameter:
+            continue
+        raise AssertionError(f"a relative error of {eps} went through a ReLU")
     for operation in set(Operation) - set(HOLDING):
         require(math.isinf(error_behind(operation, 0.1)), f"{operation} must have no bound")
         errors = [broken(operation, 0.5**k, 0.1) for k in range(1, 9)]

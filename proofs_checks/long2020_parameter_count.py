@@ -100,7 +100,10 @@ def exact() -> str:
     value = lipschitz_cover_complexity(weights, 1.0, len(x), 0.05)
     need = weights * math.log(3 * len(x)) / (2 * len(x))
     require(value > 1 and need > 6, f"{weights} weights on {len(x)} digits: {value}, {need} times too few examples")
-    return f"independent classifiers: P(fail)/delta <= {worst:.1g}; digits: {weights} weights give {value:.2f}, W ln(3n)/(2n) = {need:.1f}"
+    return (
+        f"independent classifiers: P(fail)/delta <= {worst:.1g}; digits: {weights} weights give {value:.2f}, "
+        f"W ln(3n)/(2n) = {need:.1f}"
+    )
 
 
 def fails(factor: float):

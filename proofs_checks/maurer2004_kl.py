@@ -31,7 +31,7 @@ import flint
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.pac_bayes import log_xi, pac_bayes_kl
+from boundlab.bounds.pac_bayes import log_xi, pac_bayes_kl, raised
 from boundlab.concentration.binomial import log_cdf
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
@@ -57,6 +57,8 @@ MUTATIONS = (
         old='total = nats("divergence", divergence) + log_xi(n)',
         new='total = 0.98 * nats("divergence", divergence) + log_xi(n)',
     ),
+    Mutation(file="bounds/pac_bayes.py", old="rest = last * (n - done) / done", new="rest = 0.0"),
+    Mutation(file="bounds/pac_bayes.py", old="float(np.nextafter(risk, math.inf))", new="float(risk)"),
 )
 
 LOG_WORDS, N, DELTA = 1_000.0, 60_000, 0.05
@@ -151,6 +153,18 @@ def xi_by_abel(n: int) -> Fraction:
     return total
 
 
+def xi_enclosed(n: int, terms: int) -> tuple[flint.arb, flint.arb]:
+    """Lower and upper limit of xi(n): the first terms of the sum of products, and the geometric series above the rest.
+
+    Ratio number `terms` is 1 - terms/n, and the later ones are smaller.
+    """
+    total, product = flint.arb(1), flint.arb(1)
+    for j in range(terms):
+        product *= flint.arb(n - j) / n
+        total += product
+    return total, total + product * (n - terms) / terms
+
+
 def half_bell() -> flint.arb:
     """The integral of e^{-u²/2} over u > 0."""
     return (flint.arb.pi() / 2).sqrt()
@@ -197,6 +211,11 @@ def exact() -> str:
             with_balls += flint.arb(flint.fmpz(math.comb(n, k))) * flint.arb(a) ** k * flint.arb(1 - a) ** (n - k)
         require(with_balls.log() < log_xi(n) < with_balls.log() + 1e-10, f"log_xi at {n}")
     require(abs(math.exp(log_xi(60_000)) - 307.6651049) < 1e-7, "xi(60000)")
+    low, high = xi_enclosed(10**6, 9_000)  # more than one block of the shipped sum
+    require(low.log() < log_xi(10**6) < high.log() + 1e-10, "log_xi at 10^6")
+    for n in (3, 7, 49, 1_000):
+        require(all(Fraction(raised(k / n)) >= Fraction(k, n) for k in range(n + 1)), f"a quotient by {n}")
+        require(all(Fraction(raised(np.float32(k / n))) >= Fraction(k, n) for k in range(n + 1)), f"float32, by {n}")
     rates = []
     for world in worlds():
         moments = [

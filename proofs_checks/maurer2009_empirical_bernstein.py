@@ -48,6 +48,8 @@ MUTATIONS = (
     Mutation(
         file="concentration/empirical_bernstein.py", old="half = 0.5 * probability", new="half = 1.0 * probability"
     ),
+    Mutation(file="concentration/empirical_bernstein.py", old="(len(values) - 1) * _UP", new="(len(values) + 1) * _UP"),
+    Mutation(file="concentration/empirical_bernstein.py", old="len(values), half))", new="len(values), 2.0 * half))"),
 )
 
 VALUES = (Fraction(0), Fraction(1, 2), Fraction(1))
@@ -109,6 +111,14 @@ def exact() -> str:
     require([f"{v:.4f}" for v in entropy] == ["0.0292", "0.0302"], f"{entropy}")
     still = monte_carlo_limit(np.full(1_500, 0.017), 0.01)
     require(still < 0.0265, f"{still}")
+    for n in (50, 400, 4_000):  # the variance is small: empirical Bernstein is the better of the two
+        values = np.where(np.arange(n) % 2, 0.25, 0.375)
+        variance, level = Fraction(n, 256 * (n - 1)), math.log(4 / 0.1)
+        want = 0.3125 + math.sqrt(2 * float(variance) * level / n) + 7 * level / (3 * (n - 1))
+        limit, entropy_limit = monte_carlo_limit(values, 0.1), kl_inverse(0.3125, math.log(2 / 0.1) / n)
+        better = min(want, entropy_limit)
+        require(better <= limit <= better * (1 + 1e-12), f"the better of {want} and {entropy_limit} is not {limit}")
+        require(n < 400 or want < entropy_limit, f"by the variance {want}, by the entropy {entropy_limit}")
     return f"{cases} worlds: failure at most delta, also of step (2); 1500 draws: {entropy[0]:.4f} or {still:.4f}"
 
 

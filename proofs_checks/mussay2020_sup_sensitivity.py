@@ -66,6 +66,21 @@ MUTATIONS = (
         old="share = size[:, :, live] / om[live] * lam[live]",
         new="share = size[:, :, live] / om[live] * lam[live] / 2.0",
     ),
+    Mutation(
+        file="coresets/neuron_sampling.py",
+        old="around = beta * math.sqrt(p.shape[1]) if domain is Domain.BOX else beta",
+        new="around = beta",
+    ),
+    Mutation(
+        file="coresets/neuron_sampling.py",
+        old="c0=1.0 if nonneg and bool(np.all(weights >= 0.0)) else 2.0",
+        new="c0=1.0 if nonneg else 2.0",
+    ),
+    Mutation(
+        file="coresets/neuron_sampling.py",
+        old="c0=1.0 if nonneg and bool(np.all(weights >= 0.0)) else 2.0",
+        new="c0=1.0 if bool(np.all(weights >= 0.0)) else 2.0",
+    ),
     Mutation(file="coresets/activations.py", old="steepest = np.minimum(r, ROOT_2)", new="steepest = np.asarray(r)"),
 )
 
@@ -209,9 +224,36 @@ def exact() -> str:
     require(
         np.allclose(plan.lam[live], 1, atol=1e-11) and 1 - 1e-11 < plan.kap[0] < 1 + 1e-11, "lam = kap = 1 for ReLU"
     )
+    constants()
     return (
         f"S and lam of {len(SHIPPED) - 1} activations inside balls at {len(radii)} radii; {cases} suprema in fractions"
     )
+
+
+def constants() -> None:
+    """The plan's c0 and lam against what they bound, on a grid of the reach of p.x + b: they may never be too small."""
+    rng = np.random.default_rng(72)
+    for activation, domain, sign in itertools.product(SHIPPED, Domain, (1.0, -1.0)):
+        points, bias, w = rng.normal(size=(2, 3)), rng.normal(size=2), np.array([[1.0, sign]])
+        plan = neuron_plan(points, w, activation, 1.5, domain, bias=bias)
+        low, high = np.empty(2), np.empty(2)
+        for i, (p, b) in enumerate(zip(points, bias, strict=True)):
+            sides = [np.maximum(side, 0.0) for side in (-p, p)] if domain is not Domain.BALL else [p, p]
+            down, up = (1.5 * (v.sum() if domain is Domain.BOX else float(np.linalg.norm(v))) for v in sides)
+            low[i], high[i] = b - down, b + up
+        z = np.linspace(low, high, 201)
+        values = activation.value(z)
+        live = plan.sensitivities > 0
+        require(not values[:, ~live].any(), f"{activation.name}, {domain}: a neuron of S = 0 contributes")
+        terms = (w[0] * values)[:, live] / plan.sensitivities[live]
+        length = max(terms.max(initial=0.0), 0.0) - min(terms.min(initial=0.0), 0.0)
+        require(length <= plan.c0 + 1e-9, f"{activation.name}, {domain}: a range of {length} at c0 = {plan.c0}")
+        slope = np.abs(np.diff(values, axis=0) / np.diff(z, axis=0)).max(axis=0)
+        around = 1.5 * (math.sqrt(3.0) if domain is Domain.BOX else 1.0)
+        need = (around * np.linalg.norm(points, axis=1) * slope)[live] / plan.sup[live]
+        require(
+            np.all(need <= plan.lam[live] * (1 + 1e-9)), f"{activation.name}, {domain}: lam {plan.lam} below {need}"
+        )
 
 
 def neurons() -> tuple[np.ndarray, np.ndarray]:

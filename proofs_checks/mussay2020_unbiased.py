@@ -48,6 +48,11 @@ MUTATIONS = (
         old="om = size.sum(axis=1).max(axis=0)",
         new="om = size.sum(axis=1)[0]",
     ),
+    Mutation(
+        file="coresets/neuron_sampling.py",
+        old="total=total * (1.0 + ROUNDING),\n        probabilities=q",
+        new="total=total * 0.5,\n        probabilities=q",
+    ),
 )
 
 
@@ -93,6 +98,7 @@ def exact() -> str:
         s = [Fraction(abs(p)) * int(max(abs(whole[:, i]))) for i, p in enumerate(points)]
         t = sum(s, Fraction(0))
         require(np.allclose(plan.sensitivities, [float(v) for v in s], rtol=1e-11, atol=0), "s = S max |w|")
+        require(t <= Fraction(plan.total) <= t * Fraction(10**9 + 1, 10**9), "t, rounded up")
         q = [v / t for v in s]
         for m in (1, len(points) + 1):
             table = [(reweight(w, np.array(c), plan.probabilities, m), p) for c, p in outcomes(m, q)]

@@ -51,6 +51,16 @@ MUTATIONS = (
         old="return w * factor.reshape(1, -1, *(1,) * (w.ndim - 2))",
         new="return w * factor.reshape(1, -1, *(1,) * (w.ndim - 2)) ** 2",
     ),
+    Mutation(
+        file="coresets/neuron_sampling.py",
+        old="om = size.sum(axis=1).max(axis=0)",
+        new="om = size.sum(axis=1).mean(axis=0)",
+    ),
+    Mutation(
+        file="coresets/neuron_sampling.py",
+        old=".sum(axis=1) * (1.0 + ROUNDING),\n        c0",
+        new=".max(axis=1) * (1.0 + ROUNDING),\n        c0",
+    ),
 )
 
 
@@ -110,6 +120,7 @@ def exact() -> str:
         require(np.array_equal(row.T.reshape(f.shape), f), "the second one too")
         beta = float(np.linalg.norm(patches(image, 2, 2), axis=1).max())
         plan = channel_plan(filters, kernel, RELU, beta)
+        require(np.array_equal(plan.om, np.abs(kernel).sum(axis=(2, 3)).max(axis=0)), "the largest 1-norm of a slice")
         parts = np.stack([convolved(h[p : p + 1], kernel[:, p : p + 1]) for p in range(n)])
         require(np.allclose(parts.sum(axis=0), f), "channels add up")
         require(np.all(np.abs(parts).max(axis=(1, 2, 3)) <= plan.sensitivities), "a channel exceeds its sensitivity")

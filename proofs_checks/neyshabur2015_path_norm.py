@@ -95,6 +95,9 @@ def exact() -> str:
         )
     two = Network(layers=(Layer(weight=np.array([[3.0, -4.0], [0.0, 1.0]]), bias=np.zeros(2), relu=False),))
     require(path_norm(two) >= 7 and 5 <= path_norm(two, 2.0) <= 5 * (1 + 1e-11), "the largest output; p = 2")
+    for w in np.random.default_rng(5).random(20):  # products that a float rounds down
+        pair = Network(layers=tuple(Layer(weight=np.array([[w]]), bias=np.zeros(1), relu=False) for _ in range(2)))
+        require(Fraction(w) ** 2 <= Fraction(path_norm(pair)), f"|{w}|² rounded down")
     low = Network(layers=(Layer(weight=np.full((1, 2), 1e-3), bias=np.zeros(1), relu=False),))
     require(1e-3 <= path_norm(low, 300.0) <= 1.01e-3, "no underflow for large p")
     for points in (np.ones((4, 1)), np.eye(4), np.array([[1, -2], [2, 1], [-1, -1], [2, 2]])):

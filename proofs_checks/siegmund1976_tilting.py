@@ -91,11 +91,12 @@ def exact() -> str:
         require(abs(back - float(want)) < 1e-12, f"m={m}, s={s}: tilted mean {back}, exact {want}")
         require(want <= Fraction(math.exp(found.log_cap)), "the cap is Chernoff's bound, rounded up")
         with flint.ctx.workprec(160):  # and not below it at the theta that is told, however many draws
-            mgf = sum(enclosed(p) * (enclosed(Fraction(found.theta)) * x).exp() for p, x in zip(Q, VALUES, strict=True))
+            theta = enclosed(Fraction(found.theta))
+            mgf = sum((enclosed(p) * (theta * x).exp() for p, x in zip(Q, VALUES, strict=True)), flint.arb(0))
             for many in (1, 10**6):
                 wide = tilt(v, q, many * m, float(many * s), upper=upper)
                 require(wide.theta == found.theta, "theta depends on the mean alone")
-                cap = many * (m * mgf.log() - enclosed(Fraction(found.theta)) * s)
+                cap = many * (m * mgf.log() - theta * s)
                 require(bool(cap <= wide.log_cap) and bool(wide.log_cap - cap < 1e-12 * many + 1e-12), "rounded up")
     return (
         "all outcomes of 2 to 4 draws: tilted probability x weight = original, weight <= cap on the event, both sides"

@@ -44,6 +44,11 @@ MUTATIONS = (
         old='share = 1.0 if total is None else float(v.sum()) / positive("total", total)',
         new='share = 1.0 if total is None else positive("total", total) / float(v.sum())',
     ),
+    Mutation(
+        file="coresets/svm/objective.py",
+        old="slope = w[..., :-1] if intercept else w",
+        new="slope = np.zeros(1) if intercept else w",
+    ),
 )
 
 
@@ -81,6 +86,8 @@ def exact() -> str:
         wrong = minimum(z, weights, lam=lam)[0]
         moved += abs(wrong - w) > 1e-9
     require(moved > 10, "without the rescaling the minimiser must often move")
+    bent = float(objective(np.array([[2.0, 1.0]]), np.ones(1), np.array([0.25, -3.0]), lam=2.0, intercept=True))
+    require(bent == 1 / 32 + 2 * (1 - 0.5 + 3), f"an intercept must not be regularised: {bent}")
     # sensitivities of the coreset's objective are those of (v, lam')
     small = rounded(line([1, Fraction(1, 2), -1], [3, 1, 2]))
     z, weights, _ = floats(small)

@@ -15,7 +15,7 @@ With an intercept D = d + 1, so that the dimension is at most d + 2, and d + 2 i
 in d = 1 are shattered, with their true sensitivity bounds and also with equal c. (d + 1 is the dimension of the
 half-spaces that cut one class with equal c.) For the whole objective f is the larger of |w|²/(2U) and |w|²/(2U) + lam
 (1 - <z, w>): the union of {c < threshold}, which cuts N points in at most N + 1 ways, and of a set as above (divided by
-a constant). Hence ln S(N) <= (D+1) ln(eN/(D+1)) + ln(N+1).
+a constant). Hence, with Sauer's lemma (cited), ln S(N) <= (D+1) ln(eN/(D+1)) + ln(N+1) from N = D + 1 on.
 """
 
 from __future__ import annotations

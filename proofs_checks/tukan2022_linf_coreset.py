@@ -47,13 +47,18 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="coresets/linf.py",
-        old="inverse += 1.0 / min(s for s, _ in reach) ** 2",
-        new="inverse = max(inverse, 1.0 / min(s for s, _ in reach) ** 2)",
+        old="inverse += 1.0 / min(s for s, _, _ in reach) ** 2",
+        new="inverse = max(inverse, 1.0 / min(s for s, _, _ in reach) ** 2)",
     ),
     Mutation(
         file="coresets/linf.py",
-        old="factor = max(1.0, math.sqrt(inverse)) * (1.0 + LP_TOLERANCE)",
-        new="factor = 1.0 + LP_TOLERANCE",
+        old="factor = max(1.0, math.sqrt(inverse)) * (1.0 + ROUNDING)",
+        new="factor = 1.0 + ROUNDING",
+    ),
+    Mutation(
+        file="coresets/linf.py",
+        old="1.0 / min(s for s, _, _ in reach) ** 2",
+        new="1.0 / max(s for s, _, _ in reach) ** 2",
     ),
 )
 
@@ -123,6 +128,11 @@ def exact() -> str:
     require(
         values.max() <= found.factor * values[found.indices].max(), "two axes of reach 1 need more than the factor 1"
     )
+    triangle = axis_points(np.array([[0.0, 2.0], [-1.0, -1.0], [1.0, -1.0]]))  # reaches 1, 1/2 and 1/sqrt(3) twice
+    require(abs(triangle.factor**2 - 7) < 0.01, f"the triangle's factor must be sqrt(4 + 3), got {triangle.factor}")
+    for scale in (1e-12, 1e-7, 1e9):  # a solver's absolute tolerance must not matter
+        tiny = axis_points(scale * np.array([[0.0, 2.0], [-1.0, -1.0], [1.0, -1.0]]))
+        require(abs(tiny.factor**2 - 7) < 0.01, f"the factor must not depend on the scale {scale}: {tiny.factor}")
     reached = [cross_ratio(r) for r in (4, 9)]
     require(reached == [8, 27], f"the construction's factor r^1.5 must be reached, got {reached}")
     return (

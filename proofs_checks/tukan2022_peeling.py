@@ -29,7 +29,15 @@ import numpy as np
 import sympy as sp
 import z3
 
-from boundlab.coresets.linf import axis_points, contact_points, peel, peeled_sensitivities, published_sensitivities
+from boundlab.coresets.linf import (
+    LinfCoreset,
+    Peeling,
+    axis_points,
+    contact_points,
+    peel,
+    peeled_sensitivities,
+    published_sensitivities,
+)
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.boundlab_contact_points import plane_points
 from proofs_checks.cohen2015_lewis_weights import shares
@@ -59,6 +67,11 @@ MUTATIONS = (
         file="coresets/linf.py",
         old="2.0 * r**1.5 / np.maximum(i, 1)",
         new="2.0 / r**1.5 / np.maximum(i, 1)",
+    ),
+    Mutation(
+        file="coresets/linf.py",
+        old="np.cumsum([1.0 / c.sum_factor for c in",
+        new="np.cumsum([1.0 + 0.0 * c.sum_factor for c in",
     ),
 )
 
@@ -144,6 +157,13 @@ def exact() -> str:
             require(all(Fraction(float(g)) >= w for g, w in zip(published, true, strict=True)), "published, rank of P")
             require(np.all(s <= published), "ours must not exceed the published bound")
             used += 1
+    known = (Fraction(2), Fraction(1, 2), Fraction(4))
+    coresets = tuple(LinfCoreset(indices=np.array([j]), factor=1.0, sum_factor=float(f)) for j, f in enumerate(known))
+    hand = peeled_sensitivities(Peeling(rounds=np.array([1, 2, 3, 4, 0]), coresets=coresets))
+    for j, got in enumerate(hand[:-1]):
+        want = 1 / (1 + sum((1 / f for f in known[:j]), Fraction(0)))
+        require(want <= Fraction(float(got)) <= want * (1 + Fraction(1, 10**8)), f"round {j + 1}: {got}, not {want}")
+    require(hand[-1] == 0, "a point at 0 has sensitivity 0")
     lone = peeled_sensitivities(peel(np.eye(2), contact_points))
     require(np.all(lone >= 1), "a row that is alone in its direction has sensitivity 1")
     return (

@@ -39,7 +39,7 @@ MUTATIONS = (
         new="mean = 0.5 * ((k == 0) + 1.0)",
     ),
     Mutation(file="concentration/finite_population.py", old="- likelihood.max())", new="- likelihood.min())"),
-    Mutation(file="concentration/finite_population.py", old="1e-9 + 2.0**-48 * size * np", new="1e-9 + 0.0 * np"),
+    Mutation(file="concentration/finite_population.py", old="2.0**-48 * size *", new="0.0 *"),
     Mutation(
         file="concentration/finite_population.py",
         old='np.log(probability("alpha", alpha)) - _slack(size)',

@@ -44,7 +44,7 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
-    Mutation(file="bounds/catoni.py", old="2.0 * math.log(2.0 + log_lam", new="0.0 * math.log(2.0 + log_lam"),
+    Mutation(file="bounds/catoni.py", old="2.0 * math.log(2.0 + log_lam", new="2.0 * math.log(1.0 + log_lam"),
     Mutation(file="bounds/catoni.py", old="(1.0 + alpha) / lam *", new="0.98 * (1.0 + alpha) / lam *"),
 )
 
@@ -97,9 +97,4 @@ def teeth() -> Evidence:
         trial = overfits(lambda k: lambda_grid(k / N, LOG_WORDS / factor, N, DELTA))
         return violated(trial, delta=DELTA, trials=1_000, name="KL divided")
 
-    slack = smallest_sabotage(caught)
-    whole = sum(Fraction(1, k * k) for k in range(1, 4))
-    require(whole > 1, "weights 1/k² from k = 1 on were not caught")
-    return Evidence(
-        text=f"refuted: KL divided by {slack:g}; weights 1/k² from k = 1 on (above {whole} > 1)", slack=slack
-    )
+    return Evidence(text="refuted: KL divided", slack=smallest_sabotage(caught))

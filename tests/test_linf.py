@@ -20,7 +20,8 @@ def test_the_square_needs_two_contact_points_up_to_sign() -> None:
 
 def test_one_direction_needs_its_longest_row() -> None:
     found = contact_points(np.array([[1.0, 2.0], [-3.0, -6.0], [0.0, 0.0]]))
-    assert (found.indices.tolist(), found.factor) == ([1], 1.0)
+    assert (found.indices.tolist(), found.factor) == ([1], pytest.approx(1.0, abs=1e-8))
+    assert axis_points(np.array([[1.0], [2.0]]), symmetric=True).indices.tolist() == [1]
 
 
 def test_equal_points_stand_for_each_other() -> None:
@@ -50,6 +51,12 @@ def test_lewis_weights_add_up_to_the_rank_and_to_less_than_peeling() -> None:
 def test_kappa_is_a_half_with_opposites_and_nothing_in_a_cone() -> None:
     assert multiplicative_share(np.vstack([ROWS, -ROWS])) == pytest.approx(0.5)
     assert multiplicative_share(np.abs(ROWS)) == 0.0
+
+
+@pytest.mark.parametrize("call", [contact_points, axis_points, lewis_sensitivities, multiplicative_share])
+def test_a_direction_that_may_be_rounding_is_refused(call) -> None:
+    with pytest.raises(InvalidParameter, match="clear rank"):
+        call(np.array([[1.0, 1.0], [1.0, 1.0 + 1e-12], [2.0, 2.0], [3.0, 3.0]]))
 
 
 @pytest.mark.parametrize("call", [contact_points, axis_points, lewis_weights, multiplicative_share])

@@ -157,7 +157,8 @@ def relative_margins(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     [0.5, 0.0]
     """
     f, y = np.asarray(outputs, np.float64), np.asarray(labels)
-    if f.ndim != 2 or f.shape[1] < 2 or y.shape != (len(f),) or np.any(y < 0) or np.any(y >= f.shape[1]):
+    fits = f.ndim == 2 and f.shape[1] >= 2 and y.shape == (len(f),) and np.issubdtype(y.dtype, np.integer)
+    if not fits or np.any(y < 0) or np.any(y >= f.shape[1]):
         raise InvalidParameter(f"labels must name one of at least 2 outputs of each point, got {f.shape}, {y.shape}.")
     own = f[np.arange(len(f)), y][:, None]
     size = np.abs(own) + np.abs(f)

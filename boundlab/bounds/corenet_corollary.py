@@ -21,7 +21,7 @@ _BLOCK = 4096  # points at a time, to bound the memory of the premise check
 _UP = 1.0 + 1e-12
 
 
-@implements("baykal2019_generalization_corollary", "boundlab_margin_lemma")
+@implements("baykal2019_generalization_corollary", "baykal2019_many_points", "boundlab_margin_lemma")
 def log_size(
     conditions: Sequence[float], totals: Sequence[float], *, K: float, eta: int, n: int, delta: float, ratio: float
 ) -> float:

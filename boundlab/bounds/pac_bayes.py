@@ -233,11 +233,11 @@ def majority_vote(gibbs_risk: float) -> float:
     return min(1.0, 2.0 * raised(gibbs_risk))
 
 
-def raised(risk: float) -> float:
-    """A risk in [0, 1], moved up by the rounding of a quotient k/n; 0 stays 0."""
+def raised(risk: float | np.floating) -> float:
+    """A risk in [0, 1], moved up by the rounding of a quotient k/n in its own precision, float32 say; 0 stays 0."""
     if isinstance(risk, bool) or not isinstance(risk, (int, float, np.integer, np.floating)) or not 0.0 <= risk <= 1.0:
         raise InvalidParameter(f"a risk must be in [0, 1], got {risk!r}.")
-    return min(1.0, math.nextafter(float(risk), math.inf)) if risk else 0.0
+    return min(1.0, float(np.nextafter(risk, math.inf))) if risk else 0.0
 
 
 def nats(name: str, value: float) -> float:

@@ -62,8 +62,8 @@ def single_draw(risk: float, log_ratio: float, n: int, delta: float, *, draws: i
     '0.0904'
     """
     n = positive_int("n", n)
-    total = _ratio(log_ratio) + log_xi(n) + _confidence(delta, draws)
-    return kl_inverse(raised(risk), max(0.0, total + abs(total) * 1e-14) / n * _UP)
+    total = _total(_ratio(log_ratio), log_xi(n), _confidence(delta, draws))
+    return kl_inverse(raised(risk), max(0.0, total) / n * _UP)
 
 
 @implements("boundlab_catoni_grid", "rivasplata2020_single_draw")
@@ -83,9 +83,8 @@ def single_draw_catoni(
     if not betas:
         raise InvalidParameter("betas must hold at least one temperature, got none.")
     # Any pair of a divergence and a level with the same sum gives the same bound: keep the divergence at 0 or above.
-    total = _ratio(log_ratio) + _confidence(delta, draws)
-    half = math.log(2.0)
-    return catoni_grid(raised(risk), max(0.0, total + abs(total) * 1e-14 - half) * _UP, n, 0.5, betas)
+    total = _total(_ratio(log_ratio), _confidence(delta, draws), -math.log(2.0))
+    return catoni_grid(risk, max(0.0, total), n, 0.5, betas)
 
 
 @implements("boundlab_gaussian_log_ratio")
@@ -170,6 +169,11 @@ def _ratio(value: float) -> float:
     if math.isnan(value) or value == -math.inf:
         raise InvalidParameter(f"log_ratio must be a number above -inf, got log_ratio={value!r}.")
     return float(value)
+
+
+def _total(*nats: float) -> float:
+    """The sum, rounded up past the error of each part: a negative log-ratio may cancel the others."""
+    return math.fsum(nats) + 1e-14 * math.fsum(map(abs, nats))
 
 
 def _confidence(delta: float, draws: int) -> float:

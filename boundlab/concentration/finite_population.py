@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.special import betaln, logsumexp
 
@@ -91,7 +93,7 @@ def log_e_at_least(k: int, n: int, population: int, count: int) -> float:
 
 def _slack(size: int) -> float:
     """More than a log probability is off by: its logarithms of Gamma are up to N ln N, right to a few ulps each."""
-    return 1e-9 + 2.0**-48 * size * np.log(size + 1.0)
+    return 1e-9 + 2.0**-48 * size * math.log(size + 1.0)
 
 
 def _log_pmf(k: int, n: int, K: np.ndarray, size: int) -> np.ndarray:
@@ -101,7 +103,7 @@ def _log_pmf(k: int, n: int, K: np.ndarray, size: int) -> np.ndarray:
 
 def _log_cdf(k: int, n: int, K: int, size: int) -> float:
     terms = _log_pmf_in_k(np.arange(max(0, n - (size - K)), min(k, K) + 1), n, K, size)
-    return float(logsumexp(terms)) if len(terms) else -np.inf
+    return np.asarray(logsumexp(terms)).item() if len(terms) else -np.inf
 
 
 def _log_pmf_in_k(k: np.ndarray, n: int, K: int, size: int) -> np.ndarray:

@@ -83,7 +83,7 @@ def tilt(values: np.ndarray, q: np.ndarray, m: int, threshold: float, *, upper: 
     theta = 0.0
     if (goal > mean) == upper and goal != mean:
         theta = _saddle(v, p, goal, upper=upper)
-    log_mgf = float(logsumexp(theta * v, b=p))
+    log_mgf = np.asarray(logsumexp(theta * v, b=p)).item()
     law = p * np.exp(theta * v - log_mgf)
     base = draws * log_mgf
     # The logarithm is off by a few ulps of its largest term, and each draw repeats that error.

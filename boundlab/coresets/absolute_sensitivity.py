@@ -1,7 +1,8 @@
 """What one neuron can contribute to sum_q om(q) |<q, x>| at any x of the whole space: l1 Lewis weights, and a ratio.
 
 ReLU is homogeneous, so that no ball is needed where the error is measured against F(x) = sum_q om(q) |<q, x>|.
-Rows are om(p) p: neurons already multiplied by their largest outgoing weight.
+Rows are om(p) p: neurons already multiplied by their largest outgoing weight. Points without a clear rank are refused,
+since a direction that is left out would make the bounds too small (``linf.row_space``).
 """
 
 from __future__ import annotations
@@ -109,9 +110,12 @@ def multiplicative_share(points: np.ndarray) -> float:
 def _rows(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     p = matrix("points", points)
     moving = np.any(p != 0.0, axis=1)
-    return row_space(p)[moving], moving
+    return row_space(p, whiten=True)[moving], moving
 
 
 def _next(a: np.ndarray, tau: np.ndarray) -> np.ndarray:
     moment = (a / tau[:, None]).T @ a
-    return np.sqrt(np.einsum("ij,ij->i", a, np.linalg.solve(moment, a.T).T))
+    sigma = np.sqrt(np.einsum("ij,ij->i", a, np.linalg.solve(moment, a.T).T))
+    if not np.all(sigma > 0.0):
+        raise InvalidParameter("points must not hold rows so short beside the others that their squares vanish.")
+    return sigma

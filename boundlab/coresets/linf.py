@@ -1,7 +1,8 @@
 """A few points that stand for all in every direction: max |<p, x>| over P against that over a subset S.
 
 Rows p are neurons, already multiplied by their weight om(p) where they have one. Everything is invariant under linear
-maps, and computed in the row space: singular values below 1e-10 of the largest count as 0.
+maps, and computed in the row space. Singular values at the level of float64 rounding count as 0; where one lies between
+that and 1e-10 of the largest, no rank can be told and InvalidParameter is raised.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from boundlab._theory import implements
 
 ROUNDING = 1e-9
 """Relative enlargement of a factor, above the rounding of the linear algebra behind it."""
-LP_TOLERANCE = 1e-6
-"""The same, where a factor rests on a linear program's solution."""
+SMALLEST = 1e-10
+"""Singular values from this share of the largest on are directions of the points."""
 
 
 @implements("boundlab_contact_points", "tukan2022_linf_coreset")
@@ -60,10 +61,11 @@ def contact_points(points: np.ndarray, *, tol: float = 1e-3) -> LinfCoreset:
     >>> found.indices.tolist(), round(found.factor, 6), round(found.sum_factor, 6)
     ([0, 1], 1.414214, 1.0)
     """
-    p = row_space(matrix("points", points))
+    p = row_space(matrix("points", points), whiten=True)
     r = p.shape[1]
     if r == 1:
-        return LinfCoreset(indices=np.array([int(np.argmax(np.abs(p[:, 0])))]), factor=1.0, sum_factor=1.0)
+        one = 1.0 + ROUNDING
+        return LinfCoreset(indices=np.array([int(np.argmax(np.abs(p[:, 0])))]), factor=one, sum_factor=one)
     lam = _design(p, positive("tol", tol))
     pairs = [(i, j) for i in range(r) for j in range(i, r)]
     if np.count_nonzero(lam) > len(pairs):
@@ -88,7 +90,8 @@ def axis_points(points: np.ndarray, *, symmetric: bool = False, tol: float = 1e-
         factor = max(1, sqrt(sum_k 1/s_k²)) <= r^1.5
         symmetric, with conv(P and -P) for conv(P): c = 0, s_k >= 1/sqrt(r), factor <= r
 
-    up to 1 + tol. The published factor is 2 r^1.5. At most 2 r (r + 1) points, r the dimension of the hull.
+    up to 1 + tol. The published factor is 2 r^1.5. At most 2 r (r + 1) points, r the dimension of the hull. The factor
+    is enlarged by what the points that were found miss of the ends c - s a_k and c + s a_k: it holds for them.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ def axis_points(points: np.ndarray, *, symmetric: bool = False, tol: float = 1e-
     centred = body - (0.0 if symmetric else body.mean(axis=0))
     if not np.any(centred):
         return LinfCoreset(indices=np.array([0]), factor=1.0, sum_factor=1.0)
-    p = row_space(centred)
+    p = row_space(centred / np.abs(centred).max())
     n, r = p.shape
     if symmetric:
         lam, c = _design(p, tol), np.zeros(r)
@@ -121,13 +124,18 @@ def axis_points(points: np.ndarray, *, symmetric: bool = False, tol: float = 1e-
     away = p - c
     values, vectors = np.linalg.eigh((away * lam[:, None]).T @ away)
     radius = math.sqrt(float(_leverages(away, (away * lam[:, None]).T @ away).max()))
-    used, inverse = set[int](), 0.0
+    used, inverse, missed = set[int](), 0.0, 0.0
     for k in range(r):
         axis = radius * math.sqrt(float(values[k])) * vectors[:, k]
         reach = [_reach(p, c, sign * axis) for sign in (1.0, -1.0)]
-        used |= {i % len(q) for _, own in reach for i in own}
-        inverse += 1.0 / min(s for s, _ in reach) ** 2
-    factor = max(1.0, math.sqrt(inverse)) * (1.0 + LP_TOLERANCE)
+        used |= {i % len(q) for _, own, _ in reach for i in own}
+        inverse += 1.0 / min(s for s, _, _ in reach) ** 2
+        missed = max(missed, *(off for _, _, off in reach))
+    factor = max(1.0, math.sqrt(inverse)) * (1.0 + ROUNDING)
+    lost = factor * missed / (radius * math.sqrt(max(1e-300, float(values[0]))))
+    if not lost < 0.5:
+        raise InvalidParameter("points are too ill-conditioned for a linear program: their ellipsoid is too flat")
+    factor /= 1.0 - lost
     return LinfCoreset(indices=np.array(sorted(used)), factor=factor, sum_factor=factor)
 
 
@@ -202,18 +210,28 @@ def published_sensitivities(rounds: np.ndarray, rank: np.ndarray | int) -> np.nd
     return np.where(i > 0, 2.0 * r**1.5 / np.maximum(i, 1), 0.0)
 
 
-def row_space(points: np.ndarray) -> np.ndarray:
-    """Return the rows in an orthonormal basis of their span, (n, r); InvalidParameter if all rows are 0."""
+def row_space(points: np.ndarray, *, whiten: bool = False) -> np.ndarray:
+    """Return the rows in an orthonormal basis of their span, (n, r), or in one that makes the columns orthonormal.
+
+    InvalidParameter if all rows are 0, or if a singular value can be told neither from 0 nor from a direction: leaving
+    out a direction would make every bound for all x too small.
+    """
     _, values, basis = np.linalg.svd(points, full_matrices=False)
-    r = int(np.count_nonzero(values > 1e-10 * values[0]))
+    share = values / (values[0] or 1.0)
+    noise = 2.0**-50 * max(points.shape)
+    r = int(np.count_nonzero(share > max(noise, SMALLEST)))
     if r == 0:
         raise InvalidParameter("points must not all be 0.")
-    return points @ basis[:r].T
+    if np.any(share[r:] > noise):
+        raise InvalidParameter(f"points must have a clear rank, got a singular value {share[r]:.3g} times the largest.")
+    return points @ (basis[:r].T / values[:r] if whiten else basis[:r].T)
 
 
 def _design(p: np.ndarray, tol: float) -> np.ndarray:
     """Weights of a D-optimal design: max g <= r (1 + tol), g = p^T M^-1 p; Wynn's steps, and Atwood's away from p."""
     n, r = p.shape
+    if r == 1:
+        return np.eye(n)[int(np.argmax(np.abs(p[:, 0])))]
     lam = np.full(n, 1.0 / n)
     inverse, g = _state(p, lam)
     for step in range(1, 20_000):
@@ -256,11 +274,16 @@ def _leverages(p: np.ndarray, moment: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->i", p, np.linalg.solve(moment, p.T).T)
 
 
-def _reach(p: np.ndarray, c: np.ndarray, axis: np.ndarray) -> tuple[float, list[int]]:
-    """The largest s with c + s axis in the hull of the rows, and the rows of a basic solution."""
+def _reach(p: np.ndarray, c: np.ndarray, axis: np.ndarray) -> tuple[float, list[int], float]:
+    """The largest s with c + s axis in the hull of the rows, the rows of a basic solution, and how far they miss it.
+
+    A linear program's solution holds up to a tolerance only: what counts is where its rows really meet.
+    """
     equal = np.vstack([np.column_stack([p.T, -axis]), np.append(np.ones(len(p)), 0.0)])
     goal = np.append(np.zeros(len(p)), -1.0)
     found = linprog(goal, A_eq=equal, b_eq=np.append(c, 1.0), bounds=(0, None), method="highs-ds")
-    if found.x is None:
+    if found.x is None or not found.x[-1] > 0.0:
         raise InvalidParameter(f"points are too ill-conditioned for a linear program: {found.message}")
-    return float(found.x[-1]), [int(i) for i in np.flatnonzero(found.x[:-1] > 1e-12)]
+    share, s = np.where(found.x[:-1] > 1e-12, found.x[:-1], 0.0), float(found.x[-1])
+    off = float(np.linalg.norm(share @ p / share.sum() - c - s * axis))
+    return s, [int(i) for i in np.flatnonzero(share)], off

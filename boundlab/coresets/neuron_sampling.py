@@ -228,6 +228,8 @@ def include(sensitivities: np.ndarray, m: int) -> Inclusion:
     count = len(order) if size >= len(order) else 0
     while count < len(order) and size - count > 0 and (size - count) * s[order[count]] >= rest[count]:
         count += 1
+    if count == size < len(order):  # only rounding can hide a rest for which no draw is left
+        count -= 1
     kept[order[:count]] = True
     left = np.where(kept, 0.0, s)
     total = math.fsum(left)

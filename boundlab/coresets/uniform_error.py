@@ -100,8 +100,10 @@ def draw_variance(contributions: np.ndarray, sensitivities: np.ndarray) -> np.nd
     array([0., 4.])
     """
     c, s = matrix("contributions", contributions), np.asarray(sensitivities, np.float64)
-    if s.shape != c.shape[1:] or np.any(np.abs(c) > s):
-        raise InvalidParameter(f"sensitivities must have shape {c.shape[1:]} and be at least |contributions|.")
+    if s.shape != c.shape[1:] or not np.all((np.abs(c) <= s) & np.isfinite(s)):
+        raise InvalidParameter(
+            f"sensitivities must have shape {c.shape[1:]} and be finite and at least |contributions|."
+        )
     second = s.sum() * (c * c / np.where(s > 0, s, 1.0)).sum(axis=1)
     return np.maximum(0.0, second * (1.0 + ROUNDING) - c.sum(axis=1) ** 2)
 

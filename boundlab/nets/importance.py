@@ -21,7 +21,12 @@ from boundlab.records import Sensitivities
 BLOCK = 64
 
 
-@implements("baykal2019_empirical_sensitivity", "baykal2022_sensitivity_bounds")
+@implements(
+    "baykal2019_empirical_sensitivity",
+    "baykal2019_instance_independent",
+    "baykal2019_scale_invariance",
+    "baykal2022_sensitivity_bounds",
+)
 def sensitivities(layer: Layer, vectors: Sequence[np.ndarray], *, theorem: str) -> Sensitivities:
     """Return s_j for every edge of a layer, as the maximum over all given non-negative vectors.
 

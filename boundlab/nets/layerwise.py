@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, PremiseViolated
+from boundlab._errors import InvalidParameter, PremiseViolated, positive
 from boundlab._theory import implements
 
 ROUNDING = 1e-12
@@ -59,6 +59,7 @@ def norm_reach(
     """Return bounds on the l2 norms of the inputs of layers 1..L over all |x| <= radius: R_{l+1} = Lip (|W| R_l + |b|).
 
     For phi(0) = 0. This is what "for all inputs" costs: the radius grows with the product of the norms. Rounded up.
+    Raises InvalidParameter.
 
     Examples
     --------
@@ -66,7 +67,11 @@ def norm_reach(
     [5.0, 11.0, 33.0]
     """
     w, b = _vector("norms", norms), _vector("bias_norms", bias_norms)
-    path = [float(radius)]
+    if len(w) != len(b) or not (np.isfinite(lipschitz) and lipschitz > 0.0):
+        raise InvalidParameter(
+            f"norms and bias_norms must have one length, lipschitz be positive, got {len(w)}, {len(b)}, {lipschitz!r}."
+        )
+    path = [positive("radius", radius)]
     for norm, bias in zip(w, b, strict=True):
         path.append(float(lipschitz * (norm * path[-1] + bias)) * (1.0 + ROUNDING))
     return np.array(path)
