@@ -35,6 +35,8 @@ from boundlab.nets.deviation import spectral_deviation
         lambda: compressed_risk(1, 0, 10, -1.0, 0.05),
         lambda: original_risk(1, 10, 1.0, 1, 10, 0.05, grid=0),
         lambda: relative_margins(np.zeros((2, 1)), np.zeros(2, int)),
+        lambda: relative_margins(np.zeros((2, 2)), np.zeros(2, bool)),
+        lambda: disintegrated_nats(np.array([1, 2]), np.array([0.5, 0.5]), -1.0),
         lambda: spectral_deviation(random_network((3, 2), rng=0), random_network((3, 3), rng=0), 1.0),
     ],
 )

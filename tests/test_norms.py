@@ -26,10 +26,12 @@ EYE = np.eye(2)
     [
         lambda: spectral_norm(np.zeros(3)),
         lambda: path_norm(random_network((3, 2), rng=0), p=0.5),
+        lambda: path_norm(random_network((3, 2), rng=0), p=np.inf),
         lambda: convolution_norm(np.ones((1, 1, 3, 3)), 2, 3),
         lambda: convolution_norm(np.ones((3, 3)), 4, 4),
         lambda: spectral_complexity([1.0, 2.0], [1.0], 1.0, 3, 0.1, 100),
         lambda: spectral_complexity([0.0], [1.0], 1.0, 3, 0.1, 100),
+        lambda: spectral_complexity([1.0], [1.0], 1.0, 3, 0.1, 1),
         lambda: perturbation_complexity([1.0], [1.0, 2.0], 1.0, 3, 0.1, 100, 0.05),
         lambda: frobenius_complexity([], 1.0, 2, 0.1, 100),
         lambda: path_complexity(1.0, 0, 1.0, 3, 100),
@@ -39,6 +41,8 @@ EYE = np.eye(2)
         lambda: linear_head_complexity(np.ones((3, 1)), 1, 1.0, 1.0, 0.05),
         lambda: gcn_output(np.array([[0, 1], [0, 0]]), EYE, [EYE]),
         lambda: gcn_perturbation([EYE, EYE], [EYE, EYE], 1.0, 2),
+        lambda: gcn_perturbation([EYE], [0.1 * EYE], 1.0, 0),
+        lambda: gcn_perturbation([EYE], [np.ones((2, 1))], 1.0, 2),
     ],
 )
 def test_bad_input_is_refused(call) -> None:
