@@ -113,15 +113,13 @@ def monte_carlo(effort: int = 1) -> Evidence:
 
 
 def teeth() -> Evidence:
+    p, last = 0.25, 10
+    seen = np.cumsum(list(itertools.product((0, 1), repeat=last)), axis=1)  # failures after each trial, every row
+    chance = p ** seen[:, -1] * (1 - p) ** (last - seen[:, -1])
+
     def caught(factor: float) -> bool:  # all but a share 1/factor of the hidden failures dropped: k too small
-        p = 0.25
-        rows = itertools.product((0, 1), repeat=10)
-        wrong = sum(
-            p ** sum(row) * (1 - p) ** (10 - sum(row))
-            for row in rows
-            if any(log_e_upheld(n, math.floor(sum(row[:n]) / factor), p) >= math.log(4) for n in range(1, 11))
-        )
-        return wrong > 0.25
+        evidence = log_e_upheld(np.arange(1, last + 1), np.floor(seen / factor).astype(int), p)
+        return float(chance[(evidence >= math.log(4)).any(axis=1)].sum()) > 0.25
 
     slack = smallest_sabotage(caught, (1.5, 2, 3, 4))
     return Evidence(text=f"counting hidden failures {slack:g} times too few breaks the level, exactly", slack=slack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -57,15 +58,14 @@ def index(entries: list[dict[str, Any]]) -> str:
         "made wrong one at a time, each noticed by a check of the theorem that guards it. *Slack* is the smallest "
         "factor by which the statement may be sabotaged and is caught.",
         "",
-        "| theorem | status | slack | trials | of |",
-        "|---|---|---|---|---|",
+        "| theorem | status | slack | trials | run of |",
+        "|---|---|--:|--:|---|",
     ]
     for e in entries:
         slack = "–" if e["slack"] is None else f"{e['slack']:g}"
         trials_ = f"{e['trials']:,}" if e["trials"] else "–"
-        lines.append(
-            f"| [{e['name']}]({e['key']}.md)<br>`{e['key']}` | {e['status']} | {slack} | {trials_} | {e['date']} |"
-        )
+        name = f"[{_escape(e['name'])}]({e['key']}.md)<br>`{e['key']}`"
+        lines.append(f"| {name} | {e['status']} | {slack} | {trials_} | {e['date']} |")
     return "\n".join(lines) + "\n"
 
 
@@ -73,28 +73,15 @@ def page(entry: dict[str, Any]) -> str:
     """One theorem: statement, premises, proof, code, evidence."""
     key = entry["key"]
     proof = (import_module(f"proofs_checks.{key}").__doc__ or "").strip()
-    lines = [HEADER, "", f"# {entry['name']}", "", f"**{entry['status']}**: {MEANING[entry['status']]}."]
+    lines = [HEADER, "", f"# {_escape(entry['name'])}", "", f"**{entry['status']}**: {MEANING[entry['status']]}."]
     if entry["finding"]:
-        lines += ["", f"**Finding.** {entry['finding']}"]
+        lines += ["", f"**Finding.** {_escape(entry['finding'])}"]
     if entry["ours"]:
         other = f"[`{entry['ours']}`]({entry['ours']}.md)"
         lines += ["", f"**What holds in its place.** {'The statement below' if entry['ours'] == key else other}."]
-    lines += ["", f"**Source.** {entry['source']}", "", "**Premises.**", ""]
-    lines += [f"- {premise}" for premise in entry["given"]]
-    lines += [
-        "",
-        "**Claim.**",
-        "",
-        "$$",
-        entry["claim"],
-        "$$",
-        "",
-        "## Statement and proof",
-        "",
-        "```text",
-        proof,
-        "```",
-    ]
+    lines += ["", f"**Source.** {_escape(entry['source'])}", "", "**Premises.**", ""]
+    lines += [f"- {_escape(premise)}" for premise in entry["given"]]
+    lines += ["", "**Claim.**", "", "$$", entry["claim"], "$$", "", "## Statement and proof", "", *_prose(proof)]
     lines += ["", "## Where it is used", ""]
     lines += [f"- [`{name}`](../../{_file(name)})" for name in entry["implemented_by"]]
     lines += [
@@ -131,9 +118,37 @@ def _file(name: str) -> str:
     raise FileNotFoundError(name)
 
 
+def _prose(text: str) -> list[str]:
+    """A docstring as Markdown: paragraphs and lists without their line breaks, indented formulas as they stand."""
+    found: list[str] = []
+    for block in text.split("\n\n"):
+        kind = ""  # of the line before: paragraph, item or formula
+        for line in block.splitlines():
+            item = re.match(r"([*-]|[A-Z]\d|\(\w+\)|\d+\.)\s+", line)
+            indented = line.startswith("    ") and kind != "item"
+            if item:
+                label = item[1] + " " if item[1] not in "*-" else ""
+                found += ["", f"- {label}{_escape(line[item.end() :].strip())}"]
+            elif indented:
+                found += [line] if kind == "formula" else ["", line]
+            elif kind in ("paragraph", "item"):
+                found[-1] += " " + _escape(line.strip())
+            else:
+                found += ["", _escape(line.strip())]
+            kind = (
+                "item" if item or (kind == "item" and line.startswith(" ")) else "formula" if indented else "paragraph"
+            )
+    return found[1:]
+
+
+def _escape(text: str) -> str:
+    """Text whose formulas Markdown must not read as its own marks."""
+    return re.sub(r"([\\`*_\[\]<>|$~#])", r"\\\1", text)
+
+
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    return _escape(" ".join(text.split()))
 
 
 def _code(text: str) -> str:
-    return f"`` {_cell(text)} ``"
+    return f"`` {' '.join(text.replace('|', chr(92) + '|').split())} ``"
