@@ -46,6 +46,11 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="certificates.py",
+        old='"coins": compression.compressor.delta / 2, "bad points": limit',
+        new='"coins": compression.compressor.delta / 4, "bad points": limit',
+    ),
+    Mutation(
+        file="certificates.py",
         old="limit = upper_limit(count, points, CONFIDENCE)",
         new="limit = max(count, 1) / points",
     ),
@@ -103,6 +108,7 @@ def exact() -> str:
         require(promise.premises[-1].numbers["bad"] == count, f"{count} of {len(x)} points are bad")
         require(count == len(x) or cdf(count, len(x), limit) <= Fraction(CONFIDENCE), "the limit must be an upper one")
         require(promise.delta >= min(1.0, sum(promise.budget.values())), "delta must add both causes up")
+        require(promise.budget["coins"] >= small.compressor.delta / 2, "the plan spends half of delta on coins")
         require(promise.confidence_delta == CONFIDENCE, "the hold-out's own chance to mislead must be stated")
     for n in (1, 10, 1000):
         require(upper_limit(0, n, 0.05) <= math.log(20) / n * (1 + 1e-12), "ln(1/alpha)/n for no bad point")

@@ -49,6 +49,11 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="coresets/uniform_error.py",
+        old="(unit * (q * row * row)[:, None])",
+        new="(unit * (q * row)[:, None])",
+    ),
+    Mutation(
+        file="coresets/uniform_error.py",
         old="np.sqrt(2.0 * tau * (lam + 2.0 * width * mean) / m)",
         new="np.sqrt(tau * (lam + 2.0 * width * mean) / m)",
     ),
@@ -127,6 +132,10 @@ def symbolic() -> str:
 
 
 def exact() -> str:
+    for v in (0.5, 2.0):  # orthogonal points: the largest of pr v²
+        wide = Fraction(float(direction_spread(np.eye(2), np.array([[1.0, v]]), np.array([0.25, 0.75]))[0]))
+        truth = max(Fraction(1, 4), Fraction(3, 4) * Fraction(v) ** 2)
+        require(truth <= wide <= truth + Fraction(1, 10**8), f"spread {float(wide)} of orthogonal points, {truth}")
     rng, cases, nearest = np.random.default_rng(80), 0, 0.0
     for k in range(12):
         signed = k % 2 == 0

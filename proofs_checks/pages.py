@@ -62,7 +62,7 @@ def index(entries: list[dict[str, Any]]) -> str:
         "|---|---|--:|--:|---|",
     ]
     for e in entries:
-        slack = "–" if e["slack"] is None else f"{e['slack']:g}"
+        slack = "–" if e["slack"] is None else f"{e['slack']:.3g}"
         trials_ = f"{e['trials']:,}" if e["trials"] else "–"
         name = f"[{_escape(e['name'])}]({e['key']}.md)<br>`{e['key']}`"
         lines.append(f"| {name} | {e['status']} | {slack} | {trials_} | {e['date']} |")
@@ -96,7 +96,7 @@ def page(entry: dict[str, Any]) -> str:
         *(f"| {TITLES[check]} | {_cell(entry[check])} |" for check in CHECKS),
     ]
     if entry["slack"] is not None:
-        lines += ["", f"Slack: {entry['slack']:g}. A smaller sabotage is not caught at this effort."]
+        lines += ["", f"Slack: {entry['slack']:.3g}. A smaller sabotage is not caught at this effort."]
     if entry["mutants"]:
         lines += ["", "Shipped code made wrong, and the check that noticed:", "", "| file | line | made | noticed by |"]
         lines += ["|---|---|---|---|"]

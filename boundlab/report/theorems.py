@@ -26,7 +26,7 @@ def overview(ledger: Ledger) -> list[RenderableType]:
     table.add_column("slack", justify="right", no_wrap=True)
     table.add_column("trials", justify="right", no_wrap=True)
     for e in ledger:
-        slack = "–" if e.slack is None else f"{e.slack:g}"
+        slack = "–" if e.slack is None else f"{e.slack:.3g}"
         status = Text(e.status, style=COLOURS[e.status])
         table.add_row(e.key, status, Text(e.name), slack, f"{e.trials:,}" if e.trials else "–")
     counts = ", ".join(f"{ledger.count(status)} {status}" for status in STATUSES)
@@ -64,7 +64,7 @@ def details(entry: LedgerEntry) -> list[RenderableType]:
     for check in CHECKS:
         evidence.add_row(check, Text(getattr(entry, check)))
     if entry.slack is not None:
-        evidence.add_row("slack", f"{entry.slack:g}")
+        evidence.add_row("slack", f"{entry.slack:.3g}")
     if entry.mutants:
         evidence.add_row("mutations", f"{len(entry.mutants)} lines of shipped code made wrong, all noticed")
     return [*parts, table, Padding(evidence, (1, 0, 0, 0))]
