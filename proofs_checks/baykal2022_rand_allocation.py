@@ -45,6 +45,11 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
+        file="coresets/allocation.py",
+        old="int((found < limit).sum()))]] += 1",
+        new="int((found < limit).sum()))]] += 2",
+    ),
+    Mutation(
         file="coresets/allocation.py", old="2.0 * cost / (3.0 * weight))", new="2.0 * cost / (3.0 * weight * weight))"
     ),
     Mutation(
@@ -124,6 +129,8 @@ def exact() -> str:
             require(relaxed.sum() <= budget and (relaxed <= limit).all(), f"{relaxed} is more than {budget}")
             cases += 1
     A, free = np.array([1.0, 1.5, 15.0, 90.0]), np.full(4, 10_000)  # max(1, K S), K = 3
+    ties = whole_sizes(np.full(7, 3.0), np.full(7, 99.0), 72, DELTA)
+    require(ties.sum() == 72 and set(ties.tolist()) == {10, 11}, f"equal groups must share the budget: {ties}")
     scaled = whole_sizes(np.array([0.2, 0.5, 5.0, 30.0]), free, 2_000, DELTA, K=3.0)
     require((scaled == whole_sizes(A, free, 2_000, DELTA)).all(), f"A must be max(1, K S), got the sizes {scaled}")
     require(
