@@ -48,6 +48,11 @@ MUTATIONS = (
     ),
     Mutation(
         file="codes/log_grid.py",
+        old="where + bias_where, q + values[name[1]]",
+        new="where, q + values[name[1]]",
+    ),
+    Mutation(
+        file="codes/log_grid.py",
         old="header = _elias_gamma(2 * low if low > 0 else 1 - 2 * low) + _elias_gamma(width)",
         new="header = _elias_gamma(2 * low if low > 0 else 1 - 2 * low)",
     ),
@@ -71,8 +76,8 @@ def gamma_probability(m: int) -> Fraction:
     return Fraction(1, 2 ** (2 * (m.bit_length() - 1) + 1))
 
 
-def probability(levels: np.ndarray, out: int, d: int) -> Fraction:
-    """Mean of the variants' probabilities of one layer, written down anew: `levels` holds None for 0, else sign, k."""
+def probability(levels: np.ndarray, out: int, d: int) -> tuple[Fraction, Fraction]:
+    """Probabilities of one layer, all variants together and the best alone: `levels` holds None for 0, else sign, k."""
     entries = levels[: out * d].reshape(out, d)
     used = np.array([[e is not None for e in row] for row in entries])
     bias = [e is not None for e in levels[out * d :]]
@@ -99,7 +104,8 @@ def probability(levels: np.ndarray, out: int, d: int) -> Fraction:
             seen[k] += 1
         values = {"uniform": common * Fraction(1, width ** len(exponents)), "adaptive": common * adaptive}
     each = [supports[s] * values[v] for s, v in VARIANTS]
-    return subset(out, sum(bias)) * sum(each, Fraction(0)) / len(VARIANTS)
+    own = subset(out, sum(bias)) / len(VARIANTS)
+    return own * sum(each, Fraction(0)), own * max(each)
 
 
 def nets(out: int, d: int, steps: int, reach: int) -> Iterator[tuple[np.ndarray, CodeLength]]:
@@ -123,8 +129,8 @@ def exact() -> str:
     for out, d, steps, reach in SHAPES:
         shipped, prior, count = Fraction(0), Fraction(0), 0
         for levels, length in nets(out, d, steps, reach):
-            mass, p = Fraction(2.0**-length.total_bits), probability(levels, out, d)
-            require(mass <= p, f"{length.total_bits} bits claim more than the probability {float(p)}")
+            mass, (p, best) = Fraction(2.0**-length.total_bits), probability(levels, out, d)
+            require(mass <= best, f"{length.total_bits} bits claim more than the probability {float(best)}")
             shipped, prior, count = shipped + mass, prior + p, count + 1
         require(shipped <= prior <= 1, f"Kraft sum {float(shipped)}, prior {float(prior)}")
         lines.append(f"{count} nets of {out}x{d}: {float(shipped):.3f} <= {float(prior):.3f} <= 1")
