@@ -34,8 +34,8 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="bounds/compressed_class.py",
-        old="complexity = (nats - math.log(probability",
-        new="complexity = (0.0 * nats - math.log(probability",
+        old="total = nats - math.log(probability",
+        new="total = -math.log(probability",
     ),
 )
 

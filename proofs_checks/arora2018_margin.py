@@ -36,8 +36,8 @@ MUTATIONS = (
     Mutation(file="bounds/compressed_class.py", old='factors = {"entrywise": 2.0,', new='factors = {"entrywise": 1.0,'),
     Mutation(
         file="bounds/compressed_class.py",
-        old="complexity = (nats - math.log(probability",
-        new="complexity = (nats + math.log(probability",
+        old="total = nats - math.log(probability",
+        new="total = nats + math.log(probability",
     ),
     Mutation(
         file="bounds/compressed_class.py",
@@ -46,13 +46,13 @@ MUTATIONS = (
     ),
     Mutation(
         file="bounds/compressed_class.py",
-        old="share = min(1.0, (margin_errors + failed)",
-        new="share = min(1.0, (0 * margin_errors + failed)",
+        old="min(size, margin_errors + failed)",
+        new="min(size, failed)",
     ),
     Mutation(
         file="bounds/compressed_class.py",
-        old='math.log(probability("delta", delta))) / size',
-        new='math.log(probability("delta", delta))) / (2 * size)',
+        old="size, total) if",
+        new="size, total / 2) if",
     ),
 )
 

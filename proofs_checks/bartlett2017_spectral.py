@@ -32,6 +32,7 @@ import sympy as sp
 from boundlab.bounds.norms import rademacher_confidence, spectral_complexity
 from boundlab.concentration.binomial import lower_limit
 from boundlab.data import load_data
+from boundlab.nets.margin import margins
 from boundlab.nets.norms import group_norm, spectral_norm
 from boundlab.nets.toy import train_mlp
 from boundlab.network import Layer, Network
@@ -107,17 +108,9 @@ def without_biases(net: Network) -> Network:
     return Network(layers=tuple(layers))
 
 
-def margins(net: Network, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """f_y minus the largest other output."""
-    f = net(x)
-    own = f[np.arange(len(f)), y]
-    f[np.arange(len(f)), y] = -np.inf
-    return own - f.max(axis=1)
-
-
 def best(complexity, net: Network, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """(bound without confidence, margin risk) at the best of six margins; `complexity` takes gamma."""
-    own = margins(net, x, y)
+    own = margins(net(x), y)
     found = [(float(np.mean(own <= g)), g) for g in np.quantile(own[own > 0], SIX)]
     return min((r + complexity(g), r) for r, g in found)
 
@@ -127,7 +120,7 @@ def measured(complexity) -> tuple[float, float, float]:
     net, x, y, x_test, y_test = digits()
     require(net.sizes == (65, 25, 10) and len(x) == 1_100, "64-24-10 with folded biases, on 1,100 digits")
     total, risk = best(complexity, net, x, y)
-    wrong = int((margins(net, x_test, y_test) <= 0).sum())
+    wrong = int((margins(net(x_test), y_test) <= 0).sum())
     require(wrong < 0.03 * len(x_test), f"the test error is said to be below 3 %, it is {wrong / len(x_test)}")
     return total + rademacher_confidence(len(x), 0.05), risk, lower_limit(wrong, len(x_test), 1e-3)
 

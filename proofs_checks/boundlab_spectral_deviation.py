@@ -33,30 +33,16 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
-    Mutation(file="nets/deviation.py", old="* alpha + _up(np.linalg.norm(f.bias - g.bias))", new="* alpha"),
-    Mutation(file="nets/deviation.py", old="_up(np.linalg.norm(f.weight, 2)) * beta + moved", new="beta + moved"),
+    Mutation(file="nets/deviation.py", old="* alpha + shift", new="* alpha"),
+    Mutation(file="nets/deviation.py", old="spectral_norm(f.weight) * beta + moved", new="beta + moved"),
+    Mutation(file="nets/deviation.py", old="* alpha + spectral_norm(g.bias[:, None])", new="* alpha"),
+    Mutation(file="nets/deviation.py", old="alpha = (spectral_norm(g.weight)", new="alpha = (spectral_norm(f.weight)"),
+    Mutation(file="nets/deviation.py", old="beta = (spectral_norm(f.weight)", new="beta = (spectral_norm(g.weight)"),
+    Mutation(file="nets/norms.py", old="_UP = 1.0 + 1e-12", new="_UP = 1.0 - 1e-12"),
     Mutation(
         file="nets/deviation.py",
-        old="alpha = (_up(np.linalg.norm(g.weight, 2)) * alpha + _up(np.linalg.norm(g.bias)))",
-        new="alpha = (_up(np.linalg.norm(g.weight, 2)) * alpha)",
-    ),
-    Mutation(
-        file="nets/deviation.py",
-        old="alpha = (_up(np.linalg.norm(g.weight, 2))",
-        new="alpha = (_up(np.linalg.norm(f.weight, 2))",
-    ),
-    Mutation(
-        file="nets/deviation.py",
-        old="beta = (_up(np.linalg.norm(f.weight, 2)) * beta",
-        new="beta = (_up(np.linalg.norm(g.weight, 2)) * beta",
-    ),
-    Mutation(
-        file="nets/deviation.py", old="return float(norm) * (1.0 + 1e-12)", new="return float(norm) * (1.0 - 1e-12)"
-    ),
-    Mutation(
-        file="nets/deviation.py",
-        old="moved = _up(np.linalg.norm(f.weight - g.weight, 2))",
-        new="moved = _up(np.abs(f.weight - g.weight).max())",
+        old="moved = spectral_norm(f.weight - g.weight)",
+        new="moved = float(abs(f.weight - g.weight).max())",
     ),
 )
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import pkgutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import cache
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import boundlab
+from boundlab._theory import IMPLEMENTED_BY
 from boundlab.files import write_atomically
 from proofs_checks import CHECKS, Evidence, NotApplicable, ledger
 from proofs_checks.mutating import fate, listed, one_thread
@@ -46,14 +50,15 @@ def static(slug: str) -> dict[str, Any]:
 
 def implemented_by(slug: str) -> list[str]:
     """The shipped objects that carry the theorem's mark, by qualified name."""
-    import pkgutil
+    return sorted(marks().get(slug, ()))
 
-    import boundlab
-    from boundlab._theory import IMPLEMENTED_BY
 
+@cache
+def marks() -> dict[str, list[str]]:
+    """Every mark of the package, which is filled as its modules are imported."""
     for module in pkgutil.walk_packages(boundlab.__path__, "boundlab."):
         import_module(module.name)
-    return sorted(IMPLEMENTED_BY.get(slug, ()))
+    return IMPLEMENTED_BY
 
 
 def run(slug: str, effort: int = 1) -> dict[str, Any]:

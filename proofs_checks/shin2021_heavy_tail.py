@@ -16,7 +16,8 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.codes.heavy_tail import heavy_tail_nats, heavy_tail_risk
+from boundlab.bounds.occam import occam_kl
+from boundlab.codes.heavy_tail import heavy_tail_nats
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 
@@ -37,13 +38,18 @@ MUTATIONS = (
     Mutation(file="codes/heavy_tail.py", old="(value_bits * kept + 2 * moment_bits)", new="(value_bits * kept)"),
     Mutation(file="codes/heavy_tail.py", old="(math.log(size + 1) + choose +", new="(math.log(size + 1) +"),
     Mutation(
-        file="codes/heavy_tail.py",
-        old='(nats - math.log(probability("delta", delta))) / size',
-        new='(nats - math.log(probability("delta", delta))) / size / 2',
+        file="bounds/occam.py",
+        old='kl_inverse(_risk(errors, n), positive("nats", nats) / n * _UP)',
+        new='kl_inverse(_risk(errors, n), positive("nats", nats) / n / 2)',
     ),
     Mutation(file="codes/heavy_tail.py", old="whole - parts + _SLACK * (whole + parts)", new="whole - parts"),
     Mutation(file="codes/heavy_tail.py", old="(value_bits * kept + 2", new="(value_bits + 2"),
 )
+
+
+def bound(errors: int, n: int, nats: float, delta: float) -> float:
+    """Occam's bound at the price of the message."""
+    return occam_kl(errors, n, nats - math.log(delta))
 
 
 def symbolic() -> str:
@@ -74,8 +80,8 @@ def exact() -> str:
     n, noises, delta = 6, 16, 0.05
     law = [math.comb(n, k) / 2**n for k in range(n + 1)]
     best = [1 - (1 - sum(law[: k + 1])) ** noises for k in range(n + 1)]  # P(best errs at most k times)
-    free = [heavy_tail_risk(k, n, heavy_tail_nats(0, 1, 8, 0) - math.log(2), delta) < 0.5 for k in range(n + 1)]
-    paid = [heavy_tail_risk(k, n, heavy_tail_nats(0, 1, 8, 2) - math.log(2), delta) < 0.5 for k in range(n + 1)]
+    free = [bound(k, n, heavy_tail_nats(0, 1, 8, 0) - math.log(2), delta) < 0.5 for k in range(n + 1)]
+    paid = [bound(k, n, heavy_tail_nats(0, 1, 8, 2) - math.log(2), delta) < 0.5 for k in range(n + 1)]
     fails = [
         best[max((k for k, f in enumerate(flags) if f), default=-1)] if any(flags) else 0.0 for flags in (free, paid)
     ]
@@ -91,7 +97,7 @@ def fooled(moment_bits: int, paid: bool, n: int = 30):
 
     def trial(rng: np.random.Generator, size: int) -> np.ndarray:
         nats = heavy_tail_nats(0, 1, 8, moment_bits if paid else 0) - math.log(2.0)
-        table = np.array([heavy_tail_risk(k, n, max(0.0, nats), 0.05) for k in range(n + 1)])
+        table = np.array([bound(k, n, max(0.0, nats), 0.05) for k in range(n + 1)])
         errors = rng.binomial(n, 0.5, size=(size, count)).min(axis=1)
         return table[errors] < 0.5
 
@@ -111,7 +117,7 @@ def teeth() -> Evidence:
 
     def caught(factor: float) -> bool:  # the moments priced at 1/factor of their bits
         nats = 8 * math.log(2.0) / factor
-        wrong = [k for k in range(n + 1) if heavy_tail_risk(k, n, nats, 0.05) < 0.5]
+        wrong = [k for k in range(n + 1) if bound(k, n, nats, 0.05) < 0.5]
         return bool(wrong) and best[wrong[-1]] > 0.05
 
     slack = smallest_sabotage(caught)

@@ -22,6 +22,7 @@ from scipy.special import betainc
 
 from boundlab.verification import log_e_upheld, log_e_violated, trials_if_no_failure
 from boundlab.verification.evidence import SPIKE
+from boundlab.verification.lattice import absorption
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 
@@ -73,15 +74,8 @@ def first_k(rises: Hit, cap: int) -> np.ndarray:
 def ever(p: float, upheld: Hit, violated: Hit, cap: int) -> tuple[float, float]:
     """Exact probabilities of each verdict within `cap` trials of rate p, looking after every trial."""
     low, high = first_k(lambda n, k: ~upheld(n, k), cap), first_k(violated, cap)
-    here, rates = np.zeros(cap + 2), [0.0, 0.0]  # here[k] = P(undecided so far, k failures)
-    here[0] = 1.0
-    for n in range(1, cap + 1):
-        here[1 : n + 1] = here[1 : n + 1] * (1 - p) + here[:n] * p
-        here[0] *= 1 - p
-        rates[0] += float(here[: low[n]].sum())
-        rates[1] += float(here[high[n] : n + 1].sum())
-        here[: low[n]] = here[high[n] : n + 1] = 0.0
-    return rates[0], rates[1]
+    found = absorption(lambda n, k: k < low[n], lambda n, k: k >= high[n], p, cap)
+    return found.low, found.high
 
 
 def pair(delta: float, alpha: float) -> tuple[Hit, Hit]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive, positive_int, probability
 from boundlab._theory import implements
+from boundlab.bounds.occam import occam_kl
 from boundlab.concentration.binomial import upper_limit
-from boundlab.concentration.chernoff import kl_inverse
 
 
 @implements("arora2018_margin")
@@ -81,9 +81,8 @@ def compressed_risk(margin_errors: int, failed: int, n: int, nats: float, delta:
         raise InvalidParameter(f"counts must lie in [0, {size}], got {margin_errors!r} and {failed!r}.")
     if not nats >= 0:
         raise InvalidParameter(f"nats must be at least 0, got nats={nats!r}.")
-    share = min(1.0, (margin_errors + failed) / size * (1.0 + 2.0**-50))
-    complexity = (nats - math.log(probability("delta", delta))) / size
-    return kl_inverse(share, complexity * (1.0 + 2.0**-50))
+    total = nats - math.log(probability("delta", delta))
+    return occam_kl(min(size, margin_errors + failed), size, total) if math.isfinite(total) else 1.0
 
 
 @implements("boundlab_unlabelled_transfer")

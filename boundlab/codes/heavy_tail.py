@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from boundlab._errors import InvalidParameter, positive_int, probability
+from boundlab._errors import InvalidParameter, positive_int
 from boundlab._theory import implements
-from boundlab.concentration.chernoff import kl_inverse
 
 _UP = 1.0 + 1e-12
 _SLACK = 64 * 2.0**-52  # relative error allowed for lgamma: their difference is far below them
@@ -50,19 +49,3 @@ def heavy_tail_nats(kept: int, entries: int, value_bits: int = 32, moment_bits: 
     whole, parts = math.lgamma(size + 1), math.lgamma(kept + 1) + math.lgamma(size - kept + 1)
     choose = whole - parts + _SLACK * (whole + parts)
     return (math.log(size + 1) + choose + (value_bits * kept + 2 * moment_bits) * math.log(2.0)) * _UP
-
-
-@implements("shin2021_heavy_tail")
-def heavy_tail_risk(errors: int, n: int, nats: float, delta: float) -> float:
-    """Return kl^-1(errors/n, (nats + ln(1/delta))/n): the risk of the net with its realised noise, rounded up.
-
-    Raises
-    ------
-    InvalidParameter
-        If errors is outside [0, n], nats is negative or delta is outside (0, 1).
-    """
-    size = positive_int("n", n)
-    if not 0 <= errors <= size or not nats >= 0:
-        raise InvalidParameter(f"errors must lie in [0, {size}] and nats be at least 0, got {errors!r}, {nats!r}.")
-    share = min(1.0, errors / size * (1.0 + 2.0**-52))  # a quotient may be rounded down
-    return kl_inverse(share, (nats - math.log(probability("delta", delta))) / size * _UP)

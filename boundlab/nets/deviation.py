@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from boundlab._errors import InvalidParameter, positive
 from boundlab._theory import implements
+from boundlab.nets.norms import spectral_norm
 from boundlab.network import Network
 
 
@@ -39,12 +38,8 @@ def spectral_deviation(original: Network, compressed: Network, radius: float) ->
     if original.sizes != compressed.sizes or [w.relu for w in original.layers] != [w.relu for w in compressed.layers]:
         raise InvalidParameter(f"nets must have one shape, got {original.sizes} and {compressed.sizes}.")
     for f, g in zip(original.layers, compressed.layers, strict=True):
-        moved = _up(np.linalg.norm(f.weight - g.weight, 2)) * alpha + _up(np.linalg.norm(f.bias - g.bias))
-        beta = (_up(np.linalg.norm(f.weight, 2)) * beta + moved) * (1.0 + 2.0**-50)
-        alpha = (_up(np.linalg.norm(g.weight, 2)) * alpha + _up(np.linalg.norm(g.bias))) * (1.0 + 2.0**-50)
+        shift = spectral_norm((f.bias - g.bias)[:, None])  # of a column, it is the Euclidean norm
+        moved = spectral_norm(f.weight - g.weight) * alpha + shift
+        beta = (spectral_norm(f.weight) * beta + moved) * (1.0 + 2.0**-50)
+        alpha = (spectral_norm(g.weight) * alpha + spectral_norm(g.bias[:, None])) * (1.0 + 2.0**-50)
     return float(beta)
-
-
-def _up(norm: np.floating) -> float:
-    """A norm with its rounding covered: singular values are off by a small multiple of 2^-52 of the largest."""
-    return float(norm) * (1.0 + 1e-12)
