@@ -55,11 +55,16 @@ if TYPE_CHECKING:
     from boundlab.records import Premise as Premise
     from boundlab.records import SamplePlan as SamplePlan
     from boundlab.records import Sensitivities as Sensitivities
-    from boundlab.records import State as State
     from boundlab.records import Status as Status
-    from boundlab.records import Verdict as Verdict
     from boundlab.verification import Claim as Claim
+    from boundlab.verification import Interrupted as Interrupted
+    from boundlab.verification import Method as Method
     from boundlab.verification import Outcome as Outcome
+    from boundlab.verification import Over as Over
+    from boundlab.verification import ProcessPool as ProcessPool
+    from boundlab.verification import State as State
+    from boundlab.verification import Verdict as Verdict
+    from boundlab.verification import replay as replay
     from boundlab.verification import verify as verify
 
 __version__ = "0.1.0"
@@ -84,7 +89,18 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     # bound
     "boundlab.bounds": ("bound", "GeneralizationBound", "Occam", "TestSet", "CoreNetCorollary"),
     # verify
-    "boundlab.verification": ("verify", "Claim", "Outcome"),
+    "boundlab.verification": (
+        "verify",
+        "replay",
+        "Claim",
+        "Over",
+        "Outcome",
+        "Verdict",
+        "State",
+        "Method",
+        "ProcessPool",
+        "Interrupted",
+    ),
     # the theorem ledger
     "boundlab.ledger": ("theorems", "Ledger", "LedgerEntry"),
     # records
@@ -97,9 +113,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "Premise",
         "SamplePlan",
         "Sensitivities",
-        "State",
         "Status",
-        "Verdict",
     ),
     # errors
     "boundlab._errors": (

@@ -23,7 +23,7 @@ from boundlab.observe import error_curve, observed_need
 from boundlab.premises import assumption_1, assumption_2, unseen
 from boundlab.records import Bound, Certificate, Compression, Premise
 from boundlab.sizes import group_sizes, sample_sizes, schedules
-from boundlab.verification.joint import verify
+from boundlab.verification.run import verify
 
 if TYPE_CHECKING:
     import torch
@@ -134,7 +134,7 @@ def audit(
         additive = promise.theorem == "boundlab_theorem_b"
         for claim_eps in (None, eps) if additive else (promise.eps,):
             tell(at + 0.2 / len(methods), f"{method.name}: trying to break the promise")
-            verdict = verify(small, parts.inputs, eps=claim_eps, max_trials=max_trials, rng=trials_seed)
+            verdict = verify(small, parts.inputs, eps=claim_eps, max_trials=max_trials, seed=trials_seed)
             promised = promise.met and (claim_eps is None or not additive)
             verdicts.append(Tested(verdict=verdict, promised=promised, trivial=small.unchanged))
 

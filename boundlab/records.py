@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundlab._errors import GuaranteeViolated
 from boundlab._theory import implements
 from boundlab.network import Network
 
@@ -373,73 +372,5 @@ class Bound(Record):
                 "void": self.void,
                 "terms": " + ".join(f"{name} {value:.4g}" for name, value in self.terms),
                 "theorem": self.theorem,
-            }
-        ]
-
-
-class State(StrEnum):
-    """What the evidence says of a claim."""
-
-    UPHELD = "upheld"
-    VIOLATED = "violated"
-    UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict(Record):
-    """What simulated trials say of the claim P(failure) <= delta.
-
-    `upheld` is wrong with probability at most `alpha_upheld`, `violated` with probability at most `alpha_violated`,
-    at whatever moment one looks. `unknown` outcomes count against whichever verdict is claimed.
-    """
-
-    claim: str
-    state: State
-    delta: float
-    trials: int
-    failures: int
-    unknown: int
-    interval: tuple[float, float]
-    log_e_upheld: float
-    log_e_violated: float
-    alpha_upheld: float
-    alpha_violated: float
-    stopped_because: str
-    seed: int
-    path: tuple[tuple[int, int, int], ...] = ()  # (trials, failures, unknown) after each block
-    resolution: str = ""
-
-    def __bool__(self) -> bool:
-        raise TypeError("a Verdict has three states: compare .state, or call .require().")
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw both e-processes against the number of trials."""
-        from boundlab.report.figures import plot_evidence
-
-        return plot_evidence(self, ax)
-
-    def require(self, state: State = State.UPHELD) -> Verdict:
-        """Return self if the state is the wanted one, else raise GuaranteeViolated."""
-        if self.state is not state:
-            raise GuaranteeViolated(
-                f"the claim '{self.claim}' must be {state}, it is {self.state}: "
-                f"{self.failures} failures and {self.unknown} unknown in {self.trials} trials "
-                f"against delta={self.delta:g}."
-            )
-        return self
-
-    def rows(self) -> list[Row]:
-        """One line."""
-        return [
-            {
-                "claim": self.claim,
-                "state": str(self.state),
-                "trials": self.trials,
-                "failures": self.failures,
-                "unknown": self.unknown,
-                "delta": self.delta,
-                "low": self.interval[0],
-                "high": self.interval[1],
-                "stopped_because": self.stopped_because,
             }
         ]

@@ -15,8 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from boundlab.records import State
-from boundlab.verification import Claim, verify_claim
+from boundlab.verification import Claim, State, verify
 from boundlab.verification.evidence import log_e_upheld, log_e_violated
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
@@ -32,14 +31,14 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="verification/run.py",
-        old="upheld = log_e_upheld(trials, failures + unknown, delta)",
-        new="upheld = log_e_upheld(trials, failures, delta)",
+        file="verification/rules.py",
+        old="upheld = self.upheld(trials, failures + unknown)",
+        new="upheld = self.upheld(trials, failures)",
     ),
     Mutation(
-        file="verification/run.py",
-        old="violated = log_e_violated(trials, failures, delta)",
-        new="violated = log_e_violated(trials, failures + unknown, delta)",
+        file="verification/rules.py",
+        old="violated = self.violated(trials, failures)",
+        new="violated = self.violated(trials, failures + unknown)",
     ),
 )
 
@@ -61,7 +60,7 @@ def exact() -> str:
     # the shipped run on every row of four outcomes: 0 ok, 1 failed, 2 unknown
     claim, checked, level = Claim(name="hidden outcomes", delta=0.3), 0, math.log(2)
     for row in itertools.product((0, 1, 2), repeat=4):
-        got = verify_claim(
+        got = verify(
             claim, lambda rng, n, row=row: np.array(row), alpha_upheld=0.5, alpha_violated=0.5, max_trials=4
         )
         want = State.UNDECIDED
@@ -99,7 +98,7 @@ def hidden(p: float, delta: float):
 
         return np.array(
             [
-                verify_claim(claim, outcomes, alpha_upheld=0.1, max_trials=100, block=100).state is State.UPHELD
+                verify(claim, outcomes, alpha_upheld=0.1, max_trials=100, batch=100).state is State.UPHELD
                 for _ in range(n)
             ]
         )

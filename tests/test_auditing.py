@@ -80,7 +80,7 @@ def test_the_published_theorem_is_vacuous_and_its_premises_are_refuted(audit: bl
 
 
 def test_what_promises_nothing_relative_is_refuted(audit: bl.Audit) -> None:
-    states = {t.verdict.claim: str(t.verdict.state) for t in audit.verdicts}
+    states = {t.verdict.claim.name: str(t.verdict.state) for t in audit.verdicts}
     refuted = [claim for claim, state in states.items() if state == "violated"]
     assert refuted == [c for c in states if c.startswith("corenet-budget: f̂(x) ∈")]
 
@@ -158,7 +158,7 @@ def test_a_third_party_net_audits_without_change(file: str, data: str, boundlab_
         assert audit.test_error is not None
         assert audit.test_error < 0.06
     assert audit.net["relu_after_last"] == ("eran" in file)
-    broken = [t.verdict.claim for t in audit.verdicts if t.promised and str(t.verdict.state) == "violated"]
+    broken = [t.verdict.claim.name for t in audit.verdicts if t.promised and str(t.verdict.state) == "violated"]
     assert not broken, "a promise was broken"
     json.loads(audit.to_json())
 

@@ -149,9 +149,9 @@ def test_a_relative_claim_beyond_the_promise_is_refuted() -> None:
 
 def test_same_seed_same_verdict() -> None:
     small = sabotaged(made(SHARP_NET, additive), 6)
-    first, second = (verify(small, sparse, max_trials=200, rng=4) for _ in range(2))
+    first, second = (verify(small, sparse, max_trials=200, seed=4) for _ in range(2))
     assert counts(first) == counts(second)
-    assert counts(first) != counts(verify(small, sparse, max_trials=200, rng=5))
+    assert counts(first) != counts(verify(small, sparse, max_trials=200, seed=5))
 
 
 def counts(verdict: Verdict) -> tuple[Any, ...]:

@@ -10,8 +10,7 @@ import pytest
 from scipy.stats import binom
 
 from boundlab._errors import InvalidParameter
-from boundlab.records import State
-from boundlab.verification import Claim, Outcome, log_e_upheld, log_e_violated, stream, verify_claim
+from boundlab.verification import Claim, Outcome, State, log_e_upheld, log_e_violated, stream, verify
 
 CLAIM = Claim(name="fails with probability at most 0.05", delta=0.05)
 
@@ -50,7 +49,7 @@ def test_a_claim_keeps_its_own_copy_of_the_parameters() -> None:
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"over": "coins, all x"}, "over must be"),
+        ({"over": "coins, some x"}, "over must be"),
         ({"delta": 1.0}, "delta must be in"),
         ({"name": ""}, "name must be"),
         ({"parameters": {"eps": math.nan}}, "parameters must be JSON"),
@@ -82,9 +81,9 @@ def test_a_broken_seed_or_block_is_refused(seed, block) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 16, 1000])
 def test_a_sure_outcome_gives_the_same_verdict_at_any_block_size(block: int) -> None:
-    upheld = verify_claim(CLAIM, constant(Outcome.OK), block=block)
-    assert (upheld.state, upheld.trials, upheld.stopped_because) == (State.UPHELD, 146, "e-value")
-    violated = verify_claim(CLAIM, constant(Outcome.FAILED), block=block)
+    upheld = verify(CLAIM, constant(Outcome.OK), batch=block)
+    assert (upheld.state, upheld.trials, upheld.stopped_because) == (State.UPHELD, 146, "decided")
+    violated = verify(CLAIM, constant(Outcome.FAILED), batch=block)
     assert violated.state is State.VIOLATED
     assert violated.trials == violated.failures == violated.path[-1][0]
     assert log_e_violated(violated.trials, violated.trials, 0.05) >= math.log(1e6)
@@ -92,35 +91,35 @@ def test_a_sure_outcome_gives_the_same_verdict_at_any_block_size(block: int) -> 
 
 
 def test_the_same_seed_gives_the_same_verdict_and_path() -> None:
-    first, again = (verify_claim(CLAIM, coin(0.04), seed=3, max_trials=500) for _ in range(2))
+    first, again = (verify(CLAIM, coin(0.04), seed=3, max_trials=500) for _ in range(2))
     assert first == again
-    assert first.path != verify_claim(CLAIM, coin(0.04), seed=4, max_trials=500).path
+    assert first.path != verify(CLAIM, coin(0.04), seed=4, max_trials=500).path
 
 
 def test_trials_after_the_deciding_one_are_not_counted() -> None:
     def late(rng, n):
         return np.arange(n) >= 146
 
-    verdict = verify_claim(CLAIM, late, block=500)
+    verdict = verify(CLAIM, late, batch=500)
     assert (verdict.state, verdict.trials, verdict.failures) == (State.UPHELD, 146, 0)
-    assert verdict.path == ((146, 0, 0),)
+    assert verdict.path[-1] == (146, 0, 0)
 
 
 def test_true_claims_are_not_violated_and_sabotaged_ones_are() -> None:
     # alpha .05 on each side, 150 seeded runs; a run refutes the library only if the binomial tail falls below 1e-6.
     wrong = 0
     for seed in range(150):
-        states = verify_claim(
-            CLAIM, coin(0.05), seed=seed, max_trials=400, block=200, alpha_violated=0.05, alpha_upheld=0.05
+        states = verify(
+            CLAIM, coin(0.05), seed=seed, max_trials=400, batch=200, alpha_violated=0.05, alpha_upheld=0.05
         ).state
         wrong += states is State.VIOLATED
     assert binom.sf(wrong - 1, 150, 0.05) > 1e-6
-    assert all(verify_claim(CLAIM, coin(0.01), seed=s, block=200).state is State.UPHELD for s in range(10))
-    assert all(verify_claim(CLAIM, coin(0.15), seed=s, block=200).state is State.VIOLATED for s in range(10))
+    assert all(verify(CLAIM, coin(0.01), seed=s, batch=200).state is State.UPHELD for s in range(10))
+    assert all(verify(CLAIM, coin(0.15), seed=s, batch=200).state is State.VIOLATED for s in range(10))
 
 
 def test_unknown_outcomes_count_against_either_verdict() -> None:
-    verdict = verify_claim(CLAIM, constant(Outcome.UNKNOWN), max_trials=300)
+    verdict = verify(CLAIM, constant(Outcome.UNKNOWN), max_trials=300)
     assert (verdict.state, verdict.failures, verdict.unknown) == (State.UNDECIDED, 0, 300)
     assert verdict.interval == (0.0, 1.0)
     assert verdict.log_e_upheld == log_e_upheld(300, 300, 0.05) < 0
@@ -130,13 +129,13 @@ def test_unknown_outcomes_count_against_either_verdict() -> None:
 def test_verdict_and_interval_agree() -> None:
     for rate in (0.0, 0.02, 0.05, 0.2):
         for seed in range(5):
-            v = verify_claim(CLAIM, coin(rate), seed=seed, max_trials=400, alpha_upheld=0.05, alpha_violated=0.05)
+            v = verify(CLAIM, coin(rate), seed=seed, max_trials=400, alpha_upheld=0.05, alpha_violated=0.05)
             assert (v.interval[1] <= 0.05) == (v.state is State.UPHELD)
             assert (v.interval[0] >= 0.05) == (v.state is State.VIOLATED)
 
 
 def test_a_budget_that_cannot_decide_says_so() -> None:
-    verdict = verify_claim(Claim(name="a", delta=0.01), constant(Outcome.OK), max_trials=100)
+    verdict = verify(Claim(name="a", delta=0.01), constant(Outcome.OK), max_trials=100)
     assert (verdict.state, verdict.trials, verdict.stopped_because) == (State.UNDECIDED, 100, "max_trials")
     assert "744" in verdict.resolution
     assert "100 trials cannot uphold delta = 0.01" in verdict.resolution
@@ -145,7 +144,7 @@ def test_a_budget_that_cannot_decide_says_so() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.05, 0.2])
 def test_printed_limits_promise_no_more_than_the_limits(rate: float) -> None:
-    verdict = verify_claim(CLAIM, coin(rate), max_trials=2000)
+    verdict = verify(CLAIM, coin(rate), max_trials=2000)
     printed = [float(text) for text in re.findall(r"\d\.\d+(?=[;,\]])", verdict.resolution)]
     (low, high), state = verdict.interval, verdict.state
     if state is State.UPHELD:
@@ -164,26 +163,30 @@ def test_each_input_is_used_once_and_in_order() -> None:
         x[:] = -1
         return np.zeros(len(x), dtype=bool)
 
-    verdict = verify_claim(CLAIM, trial, inputs=points)
+    verdict = verify(CLAIM, trial, inputs=points)
     assert verdict.stopped_because == "inputs used up"
     assert seen == list(range(50))
     assert np.array_equal(points[:, 0], np.arange(50)), "a trial that writes to its x must not change the caller's"
 
 
 def test_an_input_sampler_never_runs_out() -> None:
-    verdict = verify_claim(CLAIM, lambda rng, x: x[:, 0] < 0.01, inputs=lambda rng, n: rng.random((n, 2)))
+    verdict = verify(CLAIM, lambda rng, x: x[:, 0] < 0.01, inputs=lambda rng, n: rng.random((n, 2)))
     assert verdict.state is State.UPHELD
 
 
-def test_the_clock_ends_a_run_after_a_whole_block() -> None:
-    verdict = verify_claim(CLAIM, constant(Outcome.OK), max_seconds=1e-9)
-    assert (verdict.stopped_because, verdict.trials) == ("max_seconds", 16)
+def test_the_clock_ends_a_run_after_a_block() -> None:
+    verdict = verify(CLAIM, constant(Outcome.OK), max_seconds=1e-9)
+    assert (verdict.stopped_because, verdict.trials) == ("max_seconds", 1)
 
 
 def test_progress_sees_what_the_path_keeps() -> None:
     seen = []
-    verdict = verify_claim(CLAIM, coin(0.03), max_trials=100, progress=lambda *counts: seen.append(counts))
-    assert tuple(seen) == verdict.path
+    verdict = verify(CLAIM, coin(0.03), max_trials=100, progress=lambda *counts: seen.append(counts))
+    assert seen[-1] == verdict.path[-1] == (100, verdict.failures, 0)
+    assert [n for n, _, _ in verdict.path] == [
+        *range(1, 21),
+        *[22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 43, 46, 49, 52, 55, 58, 61, 65, 69, 73, 77, 81, 86, 91, 96, 100],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +205,7 @@ def test_progress_sees_what_the_path_keeps() -> None:
 )
 def test_anything_but_outcomes_is_refused(answer) -> None:
     with pytest.raises(InvalidParameter, match=r"outcomes"):
-        verify_claim(CLAIM, lambda rng, n: answer)
+        verify(CLAIM, lambda rng, n: answer, batch=16)
 
 
 @pytest.mark.parametrize(
@@ -211,22 +214,22 @@ def test_anything_but_outcomes_is_refused(answer) -> None:
         ({"alpha_upheld": 0.0}, "alpha_upheld must be in"),
         ({"alpha_violated": 1.0}, "alpha_violated must be in"),
         ({"max_trials": 0}, "max_trials must be"),
-        ({"block": 0}, "block must be"),
+        ({"batch": 0}, "batch must be"),
         ({"max_seconds": 0.0}, "max_seconds must be"),
         ({"seed": -1}, "seed must be"),
         ({"inputs": np.zeros((0, 2))}, "inputs must have shape"),
         ({"inputs": np.full((4, 2), np.nan)}, "inputs must be finite"),
-        ({"inputs": lambda rng, n: np.zeros((n + 1, 2))}, "must return n = 16 points"),
+        ({"inputs": lambda rng, n: np.zeros((n + 1, 2))}, "must return n = 1 points"),
     ],
 )
 def test_a_broken_argument_is_refused(change: dict, rule: str) -> None:
     with pytest.raises(InvalidParameter, match=rule):
-        verify_claim(CLAIM, lambda rng, n: np.zeros(16, dtype=bool), **change)
+        verify(CLAIM, lambda rng, n: np.zeros(1, dtype=bool), **change)
 
 
 def test_inputs_do_not_go_with_a_fixed_x() -> None:
-    with pytest.raises(InvalidParameter, match="inputs must be None where x is fixed"):
-        verify_claim(Claim(name="a", delta=0.1, over="coins | x fixed"), coin(0.0), inputs=np.zeros((9, 1)))
+    with pytest.raises(InvalidParameter, match="inputs must be None but for"):
+        verify(Claim(name="a", delta=0.1, over="coins | x fixed"), coin(0.0), inputs=np.zeros((9, 1)))
 
 
 def test_a_crash_in_a_trial_is_not_an_outcome() -> None:
@@ -234,4 +237,4 @@ def test_a_crash_in_a_trial_is_not_an_outcome() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        verify_claim(CLAIM, crash)
+        verify(CLAIM, crash)

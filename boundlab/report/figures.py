@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from boundlab.findings import Audit
-    from boundlab.records import Bound, Verdict
+    from boundlab.records import Bound
+    from boundlab.verification.verdict import Verdict
 
 # Okabe and Ito's palette, safe for colour-blind readers.
 INK, GREY, BLUE, ORANGE, GREEN, RED, SKY = "#222222", "#8a8a8a", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9"
@@ -137,7 +138,7 @@ def plot_evidence(verdict: Verdict, ax: Axes | None = None, *, title: str | None
     ax.set_ylim(bottom=max(-8.0, min(*up, *down) - 0.5))
     ax.set_xlabel("trials (fresh coins and a fresh input each)")
     ax.set_ylabel("log₁₀ e-value")
-    ax.set_title(title or f"{verdict.claim}: {verdict.state}", fontsize=9)
+    ax.set_title(title or f"{verdict.claim.name}: {verdict.state}", fontsize=9)
     ax.grid(color="#dddddd")
     ax.legend(frameon=False, fontsize=8)
     return ax

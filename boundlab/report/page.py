@@ -148,7 +148,7 @@ def _bound_value(pair: tuple[str, Bound]) -> str:
 
 def _verdicts(audit: Audit) -> str:
     columns: list[Column] = [
-        ("claim", lambda t: t.verdict.claim.removesuffix(" in every output")),
+        ("claim", lambda t: t.verdict.claim.name.removesuffix(" in every output")),
         ("promised", lambda t: "yes" if t.promised else "no"),
         ("verdict", lambda t: str(t.verdict.state) + (" (the original net)" if t.trivial else "")),
         ("failures / trials", lambda t: f"{t.verdict.failures:,} / {t.verdict.trials:,}"),

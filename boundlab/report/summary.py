@@ -112,7 +112,7 @@ def tables(audit: Audit) -> list[RenderableType]:
         v = tested.verdict
         word = f"{v.state} (the original net)" if tested.trivial else str(v.state)
         verdicts.add_row(
-            v.claim, "yes" if tested.promised else "no", word, f"{v.failures:,} / {v.trials:,}", f"{v.delta:g}"
+            v.claim.name, "yes" if tested.promised else "no", word, f"{v.failures:,} / {v.trials:,}", f"{v.delta:g}"
         )
     return [sizes, methods, premises, *([bounds] if audit.bounds else []), verdicts]
 

@@ -1,20 +1,28 @@
-"""Try to refute a promise: claims, evidence, verdicts."""
+"""Try to refute a promise: claims, evidence, verdicts. Needs numpy and scipy only until a net is verified."""
 
-from boundlab.verification.claim import Claim
+from boundlab.verification.claim import Claim, Over
 from boundlab.verification.evidence import interval, log_e_upheld, log_e_violated, trials_if_no_failure
-from boundlab.verification.joint import verify
-from boundlab.verification.run import Outcome
-from boundlab.verification.run import run as verify_claim
+from boundlab.verification.executors import ProcessPool
+from boundlab.verification.methods import Method
+from boundlab.verification.rules import Outcome
+from boundlab.verification.run import Interrupted, replay, verify
 from boundlab.verification.streams import stream
+from boundlab.verification.verdict import State, Verdict
 
 __all__ = [
     "Claim",
+    "Interrupted",
+    "Method",
     "Outcome",
+    "Over",
+    "ProcessPool",
+    "State",
+    "Verdict",
     "interval",
     "log_e_upheld",
     "log_e_violated",
+    "replay",
     "stream",
     "trials_if_no_failure",
     "verify",
-    "verify_claim",
 ]

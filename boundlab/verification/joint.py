@@ -6,81 +6,40 @@ from collections.abc import Callable
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, matrix, positive, probability
+from boundlab._errors import positive, probability
 from boundlab._theory import implements
 from boundlab.compressors.method import redraw
 from boundlab.nets.groups import side_sums
 from boundlab.nets.propagate import envelope
 from boundlab.network import Network
-from boundlab.records import Compression, Verdict
+from boundlab.records import Compression
 from boundlab.verification.claim import Claim
-from boundlab.verification.run import Outcome, run
+from boundlab.verification.rules import Outcome
 
 Trial = Callable[[np.random.Generator, np.ndarray], np.ndarray]
-Inputs = np.ndarray | Callable[[np.random.Generator, int], np.ndarray]
 
 ROUNDING = 1e-11
 """Share of the size of an output's terms within which float64 cannot tell a failure from a success."""
 
 
-def verify(
-    subject: Compression | Claim,
-    data: Inputs | Trial,
-    *,
-    eps: float | None = None,
-    delta: float | None = None,
-    alpha_violated: float = 1e-6,
-    alpha_upheld: float = 1e-3,
-    max_trials: int = 10_000,
-    max_seconds: float | None = None,
-    rng: int = 0,
-    progress: Callable[[int, int, int], object] | None = None,
-) -> Verdict:
-    """Try to refute a promise by simulation.
+def joint_claim(compression: Compression, eps: float | None, delta: float | None) -> tuple[Claim, Trial]:
+    """Return the promise of a compression as a claim, and the trial that tests it on inputs x, shape (n, features).
 
-    Parameters
-    ----------
-    subject : a Compression, or any Claim
-    data : fresh inputs for a Compression: an array (points, features) of which each point is used at most once, or
-        inputs(rng, n) -> (n, features). For a Claim: its trial(rng, n) -> n outcomes.
-    eps : relative error of the claim f̂ ∈ (1 ± eps) f; None: the promise is Theorem B's envelope
-    delta : failure probability of the claim; None: the compressor's
-    rng : root seed of the trials
-
-    Returns
-    -------
-    Verdict
-        upheld, violated or undecided; see `boundlab.verification.run`.
+    `eps` is the relative error of f̂ ∈ (1 ± eps) f, or None for Theorem B's envelope; `delta` None is the compressor's.
     """
-    options = {
-        "alpha_violated": alpha_violated,
-        "alpha_upheld": alpha_upheld,
-        "max_trials": max_trials,
-        "max_seconds": max_seconds,
-        "seed": rng,
-        "progress": progress,
-    }
-    if isinstance(subject, Claim):
-        if not callable(data):
-            raise InvalidParameter("a Claim is verified by a trial function, got an array.")
-        return run(subject, data, **options)
-    if not isinstance(subject, Compression):
-        raise InvalidParameter(f"subject must be a Compression or a Claim, got {type(subject).__name__}.")
-    if not callable(data):
-        data = matrix("data", data, columns=subject.original.sizes[0])
+    method = compression.compressor
     if eps is not None:
         positive("eps", eps)
-    delta = probability("delta", subject.compressor.delta if delta is None else delta)
-    method = subject.compressor
-    parameters = {"method": repr(method), "sizes": list(subject.original.sizes), "eps": eps}
+    failing = probability("delta", method.delta if delta is None else delta)
+    parameters = {"method": repr(method), "sizes": list(compression.original.sizes), "eps": eps}
     if eps is None:
         name = f"{method.name}: |f̂(x) - f(x)| ≤ e^L(x) in every output"
-        trial = additive_trial(subject)
+        trial = additive_trial(compression)
     else:
         name = f"{method.name}: f̂(x) ∈ (1 ± {eps:g}) f(x) in every output"
-        trial = relative_trial(subject, eps)
-    claim = Claim(name=name, delta=delta, over="coins,x", theorem=subject.plans[0].theorem, parameters=parameters)
-    return run(claim, trial, inputs=data, **options)
+        trial = relative_trial(compression, eps)
+    claim = Claim(name=name, delta=failing, theorem=compression.plans[0].theorem, parameters=parameters)
+    return claim, trial
 
 
 @implements("boundlab_theorem_a")

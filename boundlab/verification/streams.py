@@ -48,6 +48,39 @@ def stream(claim_id: str, seed: int, block: int) -> np.random.Generator:
         if not whole or value < 0 or (top is not None and value >= top):
             limit = "at least 0" if top is None else "in [0, 2**128)"
             raise InvalidParameter(f"{name} must be a whole number {limit}, got {name}={value!r}.")
+    return np.random.Generator(np.random.Philox(key=_key(claim_id, seed), counter=int(block) << 128))
+
+
+class Streams:
+    """The streams of one claim and seed through one generator that is set anew: 1.4 us each instead of 10 us.
+
+    `streams(k)` leaves the same draws to come as `stream(claim_id, seed, k)`; it takes the generator away from the
+    stream before it.
+
+    Examples
+    --------
+    >>> Streams("a", 0)(3).integers(1000) == stream("a", 0, 3).integers(1000)
+    np.True_
+    """
+
+    def __init__(self, claim_id: str, seed: int) -> None:
+        """Stand at the start of stream 0."""
+        self._generator = stream(claim_id, seed, 0)
+        self._start = dict(self._generator.bit_generator.state)  # nothing drawn: no buffered words
+
+    def __call__(self, block: int) -> np.random.Generator:
+        """The generator at the start of stream number `block`, in [0, 2^64)."""
+        self._start["state"]["counter"] = np.array([0, 0, block, 0], np.uint64)
+        self._generator.bit_generator.state = self._start
+        return self._generator
+
+    def untouched(self) -> bool:
+        """Whether nothing was drawn since the stream was set."""
+        now = self._generator.bit_generator.state
+        same = np.array_equal(now["state"]["counter"], self._start["state"]["counter"])
+        return bool(same and now["buffer_pos"] == self._start["buffer_pos"] and now["has_uint32"] == 0)
+
+
+def _key(claim_id: str, seed: int) -> int:
     text = json.dumps([claim_id, int(seed)], separators=(",", ":"))
-    key = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
-    return np.random.Generator(np.random.Philox(key=key, counter=int(block) << 128))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")

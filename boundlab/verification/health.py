@@ -1,0 +1,35 @@
+"""Signs that a check is weaker than it looks: told beside the verdict, and never a part of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from boundlab.verification.engine import CHECKED_STREAMS
+
+
+def too_few_trials(budget: int, fewest: int) -> str | None:
+    """A budget that cannot uphold the claim whatever happens."""
+    if budget >= fewest:
+        return None
+    return f"too_few_trials: {budget} trials can never uphold the claim, it takes {fewest} without a failure"
+
+
+def idle_streams(idle: int, units: int) -> str | None:
+    """Trials that drew nothing from the generator they were given: their coins, if any, come from elsewhere."""
+    if not idle:
+        return None
+    return (
+        f"idle_streams: {idle} of the first {min(units, CHECKED_STREAMS)} trials drew nothing from their generator; "
+        "coins from elsewhere are neither independent nor reproducible here"
+    )
+
+
+def shared_inputs(points: np.ndarray | None, used: int) -> str | None:
+    """Inputs that are the same row again: a repeated point is no independent draw."""
+    if points is None or used < 2:
+        return None
+    rows = np.ascontiguousarray(points[:used])
+    distinct = len(np.unique(rows.view(f"V{rows.shape[1] * rows.itemsize}")))
+    if distinct == used:
+        return None
+    return f"shared_inputs: {used - distinct} of {used} inputs repeat an earlier one; are they independent draws?"
