@@ -61,7 +61,7 @@ def exact() -> str:
     claim, checked, level = Claim(name="hidden outcomes", delta=0.3), 0, math.log(2)
     for row in itertools.product((0, 1, 2), repeat=4):
         got = verify(
-            claim, lambda rng, n, row=row: np.array(row), alpha_upheld=0.5, alpha_violated=0.5, max_trials=4
+            claim, lambda rng, n, row=row: np.array(row), alpha_upheld=0.5, alpha_violated=0.5, max_trials=4, batch=4
         )
         want = State.UNDECIDED
         for n in range(1, 5):
