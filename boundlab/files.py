@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,21 @@ def call_named(source: str) -> Any:
     InvalidParameter
         If there is no such function, or it raises: the message names the exception.
     """
+    return _imported(source, lambda found: found())
+
+
+def named(source: str) -> Any:
+    """Import ``module:name`` with the current folder importable and return it.
+
+    Raises
+    ------
+    InvalidParameter
+        If there is no such name, or the module raises: the message names the exception.
+    """
+    return _imported(source, lambda found: found)
+
+
+def _imported(source: str, use: Callable[[Any], Any]) -> Any:
     module, _, name = source.partition(":")
     if not module or not name or not re.fullmatch(r"[\w.]+", module + name):
         raise InvalidParameter(f"a function must be named as module:function, got {source!r}.")
@@ -36,7 +51,7 @@ def call_named(source: str) -> Any:
             found: Any = importlib.import_module(module)
             for part in name.split("."):
                 found = getattr(found, part)
-            return found()
+            return use(found)
         except BoundlabError:
             raise
         except (Exception, SystemExit) as error:

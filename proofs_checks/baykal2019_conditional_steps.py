@@ -120,7 +120,7 @@ def probabilities() -> dict[str, Fraction]:
                 continue
             counts = np.zeros(len(q), np.int64)
             counts[list(edges)] = 1
-            with mock.patch.object(method, "draw_counts", return_value=counts):
+            with mock.patch.object(method.Multinomials, "draw", return_value=counts):
                 drawn = method.draw_layer(SECOND.weight, own, np.random.default_rng(0))
             for x in KINDS.values():
                 good, fails = outcome(drawn, np.array(x), low)

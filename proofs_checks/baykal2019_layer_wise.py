@@ -110,7 +110,7 @@ def layer_laws(layer: Layer, plan: SamplePlan) -> list[tuple[Fraction, np.ndarra
         if p:
             counts = np.zeros(len(q), np.int64)
             counts[list(edges)] = 1
-            with mock.patch.object(method, "draw_counts", return_value=counts):
+            with mock.patch.object(method.Multinomials, "draw", return_value=counts):
                 found.append((p, method.draw_layer(layer.weight, plan, np.random.default_rng(0))))
     return found
 

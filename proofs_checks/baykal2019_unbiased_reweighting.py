@@ -33,14 +33,11 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="compressors/method.py",
-        old="scale = np.divide(counts, groups.spread(m) * q, out=np.zeros(len(q)), where=counts > 0)",
-        new="scale = np.divide(counts, groups.spread(m) * q, out=np.zeros(len(q)), where=counts > 1)",
+        old="np.divide(edges, groups.spread(m) * q, out",
+        new="np.divide(edges, groups.spread(m) * np.sqrt(q), out",
     ),
-    Mutation(
-        file="compressors/method.py",
-        old="np.where(groups.spread(plan.exact), edges, edges * scale)",
-        new="np.where(groups.spread(plan.exact), edges, edges * np.sign(scale))",
-    ),
+    Mutation(file="compressors/method.py", old="if counts[j] > 0:", new="if counts[j] > 1:"),
+    Mutation(file="compressors/method.py", old="= counts[j] * worth[j]", new="= worth[j]"),
 )
 
 
@@ -78,7 +75,7 @@ def exact_moments(w: list[int], s: list[Fraction], m: int, a: list[int]) -> tupl
     weight, values = np.array([w], float), np.array([float(v) for v in s])
     rows, probabilities = [], []
     for counts, p in outcomes(m, [v / total for v in s]):
-        with mock.patch.object(method, "draw_counts", return_value=np.array(counts)):
+        with mock.patch.object(method.Multinomials, "draw", return_value=np.array(counts)):
             drawn = method.draw_layer(weight, plan(weight, values, m), np.random.default_rng(0))
         rows.append(drawn[0])
         probabilities.append(float(p))
@@ -164,7 +161,7 @@ def teeth() -> Evidence:
     uniform = plan(np.array([w], float), np.array([1.0, 1.0, 1.0]), m)  # weighs by 1/|W|, draws by s
     mean = np.zeros(3)
     for counts, p in outcomes(m, [v / sum(s, Fraction(0)) for v in s]):
-        with mock.patch.object(method, "draw_counts", return_value=np.array(counts)):
+        with mock.patch.object(method.Multinomials, "draw", return_value=np.array(counts)):
             mean += float(p) * method.draw_layer(np.array([w], float), uniform, np.random.default_rng(0))[0]
     require(np.abs(mean / w - 1).max() > 0.1, "weights by the wrong q were not caught")
     # a row kept as it was where its draw touches every edge: 1/4 and 3/4, two draws

@@ -1,10 +1,14 @@
-"""Walker's alias table has the law q, and the shipped draws follow it.
+"""Walker's alias table in whole numbers has the law q to the stated distance, and the shipped draws follow it.
 
 Proof. Bucket k of n is chosen with chance 1/n and gives k with chance t_k, else its alias. Start with t_k = n q_k.
 Pairing a bucket s with t_s < 1 and one g with t_g >= 1 closes bucket s: s has got t_s/n in all, and g has got
 (1 - t_s)/n there, so that t_g falls by 1 - t_s. Open buckets always sum to their number; while one is below 1 another
 is above, and the table closes. An edge with q = 0 is never a g, and its own bucket gives it with chance 0.
-In floating point the law is within rounding of q; the 53-bit uniform adds at most n 2^-53 per edge.
+In whole units, U = 2^(63-b) to a bucket and n <= 2^b, all of this is exact, and only the start is rounded: the float64
+shares are off by at most 4 * 2^-53 and half a unit each, and the largest edge takes what is left over. Half the sum of
+both is 2^-51 + 1/(2 U). A word u in [0, 2^64) gives the column and the coin in u n = 2^64 k + coin: the words between
+two real limits are those between the limits rounded up, and at most 2 (n - 1) limits are not whole, so that
+TV < 2^-50 + 2^-(64-b) + 2 (n - 1) 2^-64.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import sympy as sp
 import z3
 from scipy.stats import binom
 
-from boundlab.coresets.alias import MULTINOMIAL_ABOVE, _alias_table, draw_counts
+from boundlab.coresets.alias import MULTINOMIAL_ABOVE, Multinomials, draw_counts
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import smallest_sabotage, verdict
 from proofs_checks.proving import prove, reals
@@ -26,49 +30,68 @@ THEOREM = Theorem(
     name="The alias method draws from q",
     source="Walker, ACM TOMS 3 (1977); Vose, IEEE TSE 17 (1991); as we understand the papers",
     given=("q >= 0 with a positive sum, n entries",),
-    claim=r"\frac1n \Big(t_j + \sum_{k: alias_k=j} (1-t_k)\Big) = q_j",
+    claim=r"\frac1n \Big(t_j + \sum_{k: alias_k=j} (1-t_k)\Big) = q_j;\quad "
+    r"\text{in words of 64 bits } TV < 2^{-50} + 3 \cdot 2^{\lceil\log_2 n\rceil - 64}",
     status="holds",
 )
 
 MUTATIONS = (
     Mutation(
         file="coresets/alias.py",
-        old="threshold[g] -= 1.0 - threshold[s]",
-        new="threshold[g] -= 0.99 * (1.0 - threshold[s])",
+        old="mass[g] -= unit - mass[s]",
+        new="mass[g] -= (unit - mass[s]) - (unit >> np.uint64(9))",
     ),
-    Mutation(file="coresets/alias.py", old="if u - k >= threshold[k]:", new="if u - k >= threshold[k] * threshold[k]:"),
+    Mutation(file="coresets/alias.py", old="mass[largest] += rest", new="mass[0] += rest"),
+    Mutation(file="coresets/alias.py", old="coin < table[k] - alias", new="coin < (table[k] - alias) // np.uint64(2)"),
     Mutation(
         file="coresets/alias.py",
-        old="size[r], q[own] / q[own].sum()",
-        new="size[r], np.sqrt(q[own]) / np.sqrt(q[own]).sum()",
+        old="self.size[r], q[own] / q[own].sum()",
+        new="self.size[r], np.sqrt(q[own]) / np.sqrt(q[own]).sum()",
     ),
+    Mutation(file="coresets/alias.py", old="counts[:n] = 0", new="counts[:1] = 0"),
 )
 
+WORD = 2**64
 Table = tuple[np.ndarray, np.ndarray]
 
 
 def table(q: np.ndarray) -> Table:
-    """The shipped thresholds and aliases."""
-    n = len(q)
-    threshold, alias = np.empty(n), np.empty(n, np.int64)
-    _alias_table(q, threshold, alias, np.empty(n, np.int64))
-    return threshold, alias
+    """The shipped thresholds, in units of 2^-64, and aliases: what a draw compares its coin with."""
+    entries = Multinomials(q, np.array([0, len(q)]), np.array([1])).entries
+    alias = entries & np.uint64((1 << (len(q) - 1).bit_length()) - 1)
+    return entries - alias, alias.astype(np.int64)
 
 
 def implied(built: Table) -> list[Fraction]:
-    """The law of a table, exactly."""
-    thresholds = [Fraction(float(t)) for t in built[0]]
-    law = list(thresholds)
-    for k, g in enumerate(built[1]):
-        law[int(g)] += 1 - thresholds[k]
+    """The law of a table with real uniform numbers, exactly."""
+    thresholds = [Fraction(int(t), WORD) for t in built[0]]
+    law = [Fraction(0)] * len(thresholds)
+    for k, (t, g) in enumerate(zip(thresholds, built[1].tolist(), strict=True)):
+        law[k] += t
+        law[g] += 1 - t
     return [v / len(law) for v in law]
 
 
-def distance(built: Table, q: np.ndarray) -> float:
-    """Largest gap between a table's law and q, in fractions."""
-    exact_q = [Fraction(float(v)) for v in q]
-    total = sum(exact_q, Fraction(0))
-    return float(max(abs(a - b / total) for a, b in zip(implied(built), exact_q, strict=True)))
+def drawn_law(built: Table, word: int = WORD) -> list[Fraction]:
+    """The law of a table with the coins of whole words u, where u n = word k + coin: counted, not rounded."""
+    n, counts = len(built[0]), [0] * len(built[0])
+    for k, (t, g) in enumerate(zip(built[0].tolist(), built[1].tolist(), strict=True)):
+        low, cut, high = -(-k * word // n), -(-(k * word + t) // n), -(-(k + 1) * word // n)
+        counts[k] += cut - low
+        counts[g] += high - cut
+    return [Fraction(c, word) for c in counts]
+
+
+def variation(p: list[Fraction], q: list[Fraction]) -> Fraction:
+    """Total variation."""
+    return sum((abs(a - b) for a, b in zip(p, q, strict=True)), Fraction(0)) / 2
+
+
+def shares(q: np.ndarray) -> list[Fraction]:
+    """q/sum(q), exactly."""
+    own = [Fraction(v) for v in q.tolist()]
+    total = sum(own, Fraction(0))
+    return [v / total for v in own]
 
 
 def laws() -> list[np.ndarray]:
@@ -97,16 +120,47 @@ def symbolic() -> str:
 def exact() -> str:
     worst, zeros = 0.0, 0
     for q in laws():
-        built = table(q)
-        law = implied(built)
-        require(sum(law, Fraction(0)) == 1, "the law of a table must sum to 1")
-        require(np.all((built[0] >= 0) & (built[0] <= 1 + 1e-12)), "a threshold is no probability")
+        built, want, n = table(q), shares(q), len(q)
+        real, whole = implied(built), drawn_law(built)
+        require(sum(real, Fraction(0)) == 1 == sum(whole, Fraction(0)), "the law of a table must sum to 1")
         for j in np.flatnonzero(q == 0):
-            require(law[int(j)] == 0, f"entry {j} has q = 0 and chance {float(law[int(j)])}")
+            require(real[int(j)] == whole[int(j)] == 0, f"entry {j} has q = 0 and chance {float(whole[int(j)])}")
             zeros += 1
-        worst = max(worst, distance(built, q))
-    require(worst <= 1e-15, f"a table is off by {worst}")
-    return f"{len(laws())} tables up to 64 entries: law within {worst:.1e} of q in fractions, chance 0 at {zeros} zeros"
+        bucket = Fraction(2 ** (n - 1).bit_length(), WORD)
+        require(variation(real, want) <= Fraction(1, 2**50) + bucket, "the table is off by more than its rounding")
+        require(variation(real, whole) <= Fraction(2 * (n - 1), WORD), "a limit moved by more than a word")
+        worst = max(worst, float(variation(whole, want)))
+    counted = enumerated()
+    sums()
+    return (
+        f"{len(laws())} tables up to 64 entries: law within {worst:.1e} of q in fractions, chance 0 at {zeros} zeros; "
+        f"the count of words against trying all of them, {counted} tables at words of 10 bits"
+    )
+
+
+def enumerated() -> int:
+    """Try every word of a short length: column and coin from one product, as `drawn_law` counts them."""
+    rng, word, tables = np.random.default_rng(62), 2**10, 0
+    for n, _ in itertools.product((1, 2, 3, 5, 8, 11), range(10)):
+        built = rng.integers(word, size=n), rng.integers(n, size=n)
+        tried = [0] * n
+        for u in range(word):
+            k, coin = divmod(u * n, word)
+            tried[k if coin < built[0][k] else int(built[1][k])] += 1
+        require(drawn_law(built, word) == [Fraction(c, word) for c in tried], f"words counted wrongly, n = {n}")
+        tables += 1
+    return tables
+
+
+def sums() -> None:
+    """The sums that never store a count are those of the counts, in both branches."""
+    q = np.tile([0.25, 0.5, 0.0, 0.25], 3)
+    own = Multinomials(q, np.array([0, 4, 8, 12]), np.array([9, 4 * MULTINOMIAL_ABOVE + 1, 5]))
+    counts = own.draw(np.random.default_rng(63)).reshape(3, 4)
+    got = own.draw_sums(
+        np.tile([1.0, 2.0, 4.0, 8.0], 3), np.tile([0, 1, 1, 0], 3), np.array([1.0, 16.0]), np.random.default_rng(63)
+    )
+    require(np.array_equal(got, counts @ [1.0, 32.0, 64.0, 8.0]), f"sums {got} of counts {counts}")
 
 
 def fits(counts: np.ndarray, q: np.ndarray) -> bool:
@@ -165,24 +219,27 @@ def sample(built: Table, size: int, seed: int) -> np.ndarray:
     """Draw from a table, plainly."""
     rng, n = np.random.default_rng(seed), len(built[0])
     k = rng.integers(n, size=size)
-    return np.bincount(np.where(rng.random(size) < built[0][k], k, built[1][k]), minlength=n)
+    return np.bincount(np.where(rng.random(size) < built[0][k] / WORD, k, built[1][k]), minlength=n)
 
 
 def teeth() -> Evidence:
     q = np.array([0.4, 0.05, 0.25, 0.2, 0.1])
     threshold, alias = table(q)
     require(fits(sample((threshold, alias), 100_000, 66), q), "the plain sampler must pass on the true table")
-    open_buckets = np.flatnonzero(threshold < 1)
+    open_buckets = np.flatnonzero(alias != np.arange(len(q)))
     swapped = alias.copy()
     first = int(open_buckets[0])
     swapped[first] = next(k for k in range(len(q)) if k not in (first, alias[first]))
     sabotaged = {
         "a swapped alias": (threshold, swapped),
         "no alias": (threshold, np.arange(len(q))),
-        "a threshold off by 0.05": (np.where(np.arange(len(q)) == first, threshold + 0.05, threshold), alias),
+        "a threshold off by 1/16": (
+            np.where(np.arange(len(q)) == first, threshold + np.uint64(WORD // 16), threshold),
+            alias,
+        ),
     }
     for name, built in sabotaged.items():
-        require(distance(built, q) > 1e-3, f"{name} was not caught by the exact law")
+        require(variation(drawn_law(built), shares(q)) > 1e-3, f"{name} was not caught by the exact law")
         require(not fits(sample(built, 100_000, 67), q), f"{name} was not caught by the draws")
 
     def caught(factor: float) -> bool:

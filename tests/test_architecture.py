@@ -18,10 +18,10 @@ LAYERS = [
     {"premises", "sizes"},
     {"certificates"},
     {"observe", "verification"},
-    {"findings"},
+    {"findings", "claim_files"},
     {"dealing", "report"},
     {"auditing"},
-    {"cli"},
+    {"cli", "pytest_plugin"},
 ]
 RANK = {room: k for k, layer in enumerate(LAYERS) for room in layer}
 NO_TORCH = {"ledger", "_errors", "_theory", "network", "records", "concentration", "coresets", "codes", "data"}

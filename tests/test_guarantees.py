@@ -1,7 +1,8 @@
 """The promises, end to end: what compress plans and certify promises, verify tries to break.
 
-Every verdict is seeded. `upheld` is wrong with probability at most 1e-3, `violated` with at most 1e-6, and each promise
-is also sabotaged, by sizes that are too small, to see that a false one is refuted.
+Every verdict is seeded. `upheld` is wrong with probability at most 1e-3, `violated` with at most 1e-6, in all
+guarantees of a session together. Each promise is also sabotaged, by sizes that are too small, to see that a false one
+is refuted.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from boundlab._errors import PremiseViolated
 from boundlab.certificates import CONFIDENCE
 from boundlab.nets.propagate import envelope
 from boundlab.premises import unseen
+from boundlab.pytest_plugin.checking import Guarantee
 
 DELTA = 0.1
 FEATURES = 1200
@@ -92,13 +94,16 @@ def sabotaged(small: Compression, factor: float) -> Compression:
 # failure rates
 
 
+@pytest.mark.guarantee(max_trials=600)
 @certified
-def test_failure_rate_of_a_certified_promise_is_below_delta(method: Compressor, eps: float | None) -> None:
+def test_failure_rate_of_a_certified_promise_is_below_delta(
+    guarantee: Guarantee, method: Compressor, eps: float | None
+) -> None:
     small = made(SHARP_NET, method)
     promise = certify(small, sparse(np.random.default_rng(13), 2000))
     assert promise.sampled_share == 1.0
     assert promise.met
-    verdict = verify(small, sparse, eps=eps, max_trials=400).require(State.UPHELD)
+    verdict = guarantee.check(small, inputs=sparse, eps=eps, sabotage=sabotaged(small, 20)).require(State.UPHELD)
     assert verdict.delta == DELTA
     assert verdict.interval[1] <= DELTA
 
@@ -110,37 +115,41 @@ def test_sizes_divided_by_twenty_are_refuted(method: Compressor, eps: float | No
     assert verdict.interval[0] >= DELTA
 
 
+@pytest.mark.guarantee(max_trials=400)
 @pytest.mark.parametrize("inputs", [sparse, dense])
 @pytest.mark.parametrize("schedule", [Schedule.SHARP, Schedule.OPTIMAL])
-def test_relative_promise_of_a_deep_net_is_upheld(inputs: Any, schedule: Schedule) -> None:
+def test_relative_promise_of_a_deep_net_is_upheld(guarantee: Guarantee, inputs: Any, schedule: Schedule) -> None:
     method = CoreNetRelative(eps=1.0, delta=DELTA, K=1.25, schedule=schedule)
     small = made(DEEP_NET, method, inputs)
     assert certify(small, inputs(np.random.default_rng(13), 2000)).sampled_share > 0.4
-    verify(small, inputs, eps=1.0, max_trials=400).require(State.UPHELD)
+    guarantee.check(small, inputs=inputs, eps=1.0).require(State.UPHELD)
 
 
+@pytest.mark.guarantee(max_trials=400)
 @pytest.mark.parametrize("inputs", [sparse, dense, signed])
 @pytest.mark.parametrize("method", [CoreNetAdditive(eps=1.2, delta=DELTA, K=1.5), CoreNetBudget(nnz=3000, delta=DELTA)])
-def test_additive_promise_of_a_signed_net_is_upheld(inputs: Any, method: Compressor) -> None:
+def test_additive_promise_of_a_signed_net_is_upheld(guarantee: Guarantee, inputs: Any, method: Compressor) -> None:
     small = made(SIGNED_NET, method, inputs)
     promise = certify(small, inputs(np.random.default_rng(13), 2000))
     assert promise.sampled_share > 0.5
     assert promise.met
-    verify(small, inputs, max_trials=400).require(State.UPHELD)
+    guarantee.check(small, inputs=inputs).require(State.UPHELD)
 
 
-def test_published_promise_is_kept_because_nothing_is_removed() -> None:
+@pytest.mark.guarantee(max_trials=400)
+def test_published_promise_is_kept_because_nothing_is_removed(guarantee: Guarantee) -> None:
     small = made(SHARP_NET, CoreNet(eps=1.0, delta=DELTA))
     assert certify(small, sparse(np.random.default_rng(13), 100)).vacuous
-    verdict = verify(small, sparse, eps=1.0, max_trials=400).require(State.UPHELD)
+    verdict = guarantee.check(small, inputs=sparse, eps=1.0).require(State.UPHELD)
     assert verdict.failures == 0
 
 
-def test_an_envelope_that_is_too_small_is_refuted() -> None:
+@pytest.mark.guarantee(max_trials=600)
+def test_an_envelope_that_is_too_small_is_refuted(guarantee: Guarantee) -> None:
     small = made(SHARP_NET, additive)
     plan = small.plans[0]
     tight = replace(small, coresets=(replace(small.coresets[0], plan=replace(plan, eps=plan.eps / 4)),))
-    verify(tight, sparse, max_trials=600).require(State.VIOLATED)
+    guarantee.check(small, inputs=sparse, sabotage=tight).require(State.UPHELD)
 
 
 def test_a_relative_claim_beyond_the_promise_is_refuted() -> None:

@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numba import njit
 
 from boundlab import _errors
 from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
-from boundlab.coresets.alias import draw_counts
+from boundlab.coresets.alias import Multinomials
 from boundlab.nets.load import as_network
 from boundlab.network import Network
 from boundlab.records import Compression, Coreset, SamplePlan
@@ -78,30 +79,92 @@ def fingerprints(points: np.ndarray) -> list[bytes]:
 
 
 def redraw(compression: Compression, rng: np.random.Generator) -> Network:
-    """Draw the compressed net again from the same plans with fresh coins."""
-    original = compression.original
-    return original.with_weights(
-        draw_layer(layer.weight, plan, rng) for layer, plan in zip(original.layers, compression.plans, strict=True)
-    )
+    """Draw the compressed net again from the same plans with fresh coins; `Redraw` does so many times."""
+    return Redraw(compression)(rng)
+
+
+class Redraw:
+    """A compression to be drawn again and again: what the coins do not change is computed once.
+
+    ``Redraw(compression)(rng)`` is the net of ``redraw(compression, rng)``, coin for coin.
+    """
+
+    def __init__(self, compression: Compression) -> None:
+        """Prepare all layers."""
+        self.original = compression.original
+        layers = zip(self.original.layers, compression.plans, strict=True)
+        self.layers = tuple(LayerDraw(layer.weight, plan) for layer, plan in layers)
+
+    def __call__(self, rng: np.random.Generator) -> Network:
+        """The compressed net, drawn with fresh coins."""
+        return self.original.with_weights(layer(rng) for layer in self.layers)
+
+    def outputs(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return f̂(x) at one point, (1, features) -> (1, classes), with the coins of a call and without its matrices.
+
+        What is kept exactly is computed as the original computes it, to the last bit. A term of a sampled group passes
+        through at most two more roundings than in the drawn net, as each group is summed by itself.
+        """
+        if len(x) != 1:
+            raise InvalidParameter(f"x must be one point, shape (1, features), got {len(x)} points.")
+        for layer, drawn in zip(self.original.layers, self.layers, strict=True):
+            z = drawn.products(x, rng) + layer.bias
+            x = np.maximum(z, 0.0) if layer.relu else z
+        return x
+
+
+def draw_layer(weight: np.ndarray, plan: SamplePlan, rng: np.random.Generator) -> np.ndarray:
+    """Return the sampled weight matrix, once: ``LayerDraw(weight, plan)(rng)``."""
+    return LayerDraw(weight, plan)(rng)
 
 
 @implements("baykal2019_unbiased_reweighting")
-def draw_layer(weight: np.ndarray, plan: SamplePlan, rng: np.random.Generator) -> np.ndarray:
-    """Return the sampled weight matrix: w_j c_j / (m q_j) with c ~ Multinomial(m, q) in each sampled group.
+class LayerDraw:
+    """A sampled weight matrix, ready to be drawn: w_j c_j / (m q_j) with c ~ Multinomial(m, q) in each sampled group.
 
-    A group kept exactly keeps its weights. Unbiased for every edge with s_j > 0. A layer with no sampled group comes
-    back as the same array.
+    A group kept exactly keeps its weights. Unbiased for every edge with s_j > 0. A layer with no sampled group gives
+    the same array at every call; if all groups are exact it is `weight` itself.
     """
-    if plan.exact.all():
+
+    def __init__(self, weight: np.ndarray, plan: SamplePlan) -> None:
+        """Prepare one layer: what stays, the law of the counts, and what one draw of each edge is worth."""
+        groups, m, q = plan.groups, plan.draws, plan.sensitivities.probabilities
+        neuron, edges, drawn = groups.spread(groups.neuron), groups.take(weight), groups.spread(m > 0)
+        self.kept = weight
+        if not plan.exact.all():
+            self.kept = np.zeros_like(weight)
+            exact = groups.spread(plan.exact)
+            self.kept[neuron[exact], groups.columns[exact]] = edges[exact]
+        with np.errstate(over="ignore"):
+            worth = np.divide(edges, groups.spread(m) * q, out=np.zeros(len(q)), where=drawn & (q > 0))
+        finite = np.isfinite(worth)  # where not, q_j is far below the resolution of a draw
+        self.worth = np.where(finite, worth, 0.0)[drawn]
+        self.row, self.columns = neuron[drawn], groups.columns[drawn]
+        self.neuron = groups.neuron[m > 0]
+        indptr = np.concatenate([[0], np.cumsum(groups.edges[m > 0])])
+        self.counts = Multinomials(np.where(finite, q, 0.0)[drawn], indptr, m[m > 0])
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        """The weight matrix, drawn with fresh coins."""
+        if not len(self.worth):
+            return self.kept
+        weight = self.kept.copy()
+        _place(self.counts.draw(rng), self.worth, self.row, self.columns, weight)
         return weight
-    groups = plan.groups
-    q, m = plan.sensitivities.probabilities, plan.draws
-    counts = draw_counts(q, groups.indptr, m, rng)
-    edges = groups.take(weight)
-    scale = np.divide(counts, groups.spread(m) * q, out=np.zeros(len(q)), where=counts > 0)
-    sampled = np.zeros_like(weight)
-    sampled[groups.spread(groups.neuron), groups.columns] = np.where(groups.spread(plan.exact), edges, edges * scale)
-    return sampled
+
+    def products(self, a: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return a Ŵ^T for one input, (1, in) -> (1, out), without the matrix; the coins are those of a call."""
+        z = a @ self.kept.T
+        if len(self.worth):
+            np.add.at(z[0], self.neuron, self.counts.draw_sums(self.worth, self.columns, a[0], rng))
+        return z
+
+
+@njit(cache=True, nogil=True)
+def _place(counts, worth, row, columns, weight):
+    for j in range(len(counts)):
+        if counts[j] > 0:
+            weight[row[j], columns[j]] = counts[j] * worth[j]
 
 
 def as_generator(rng: int | np.random.Generator) -> tuple[int | None, np.random.Generator]:

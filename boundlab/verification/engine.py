@@ -4,9 +4,9 @@ A *unit* is one stream: `batch` trials (1 by default). Workers are sent blocks o
 the clock and changes no result, because a unit's coins depend on claim, seed and the unit's index only. Results are
 handed on in index order: deciding in order of completion is biased where failing trials are slower.
 
-A lost worker costs nothing: its blocks are sent again, one unit at a time, and only a unit that is lost three times
-becomes unknown. An exception of the trial ends the run when its turn comes, with the trial's index; a trial that is
-longer than its limit is unknown.
+A lost worker costs nothing: its block is sent again in smaller pieces, and only a unit that is lost three times, twice
+of them while nothing else runs, becomes unknown. An exception of the trial ends the run when its turn comes, with the
+trial's index; a trial that is longer than its limit is unknown.
 """
 
 from __future__ import annotations
@@ -21,96 +21,34 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from boundlab._errors import BoundlabError, InvalidParameter, matrix, one_line
+from boundlab._errors import BoundlabError, InvalidParameter, one_line
+from boundlab.verification.blocks import Block, Fault, Work, run_block
 from boundlab.verification.executors import ProcessPool
-from boundlab.verification.streams import Streams
 
 ATTEMPTS = 3
-"""How often a unit is tried alone before a lost worker makes it unknown."""
+"""How often a unit is tried by itself before a lost worker makes it unknown."""
 
 BLOCK_SECONDS = 0.2
-"""What a block aims at: a hundred times the overhead of a cluster's task."""
+"""What a block aims at, a hundred times the overhead of a cluster's task; an executor's `block_seconds` goes first."""
+
+HERE_SECONDS = 0.1
+"""What a block in this process aims at."""
 
 SPILL_SECONDS = 2.0
 """How long a run without executor stays in this process, before it goes on in a pool of processes."""
 
-GRACE_SECONDS = 30.0
-"""How long after three times a trial's limit a block counts as lost, where no alarm could end it."""
+GRACE_SECONDS = 60.0
+"""How long after twice its limit a trial that no alarm could end counts as hung, what it imports at first included; an
+executor's `grace_seconds` goes first."""
 
-CHECKED_STREAMS = 32
-"""Of the first units it is looked at whether the trial drew from its stream at all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a worker must know of a run; the same for all of its blocks."""
-
-    trial: Any  # a callable, or its pickled bytes
-    key: str  # the claim's id, with the batch where it is not 1
-    seed: int
-    batch: int
-    read: Callable[[Any, int], np.ndarray]  # a rule's `read`: the answer as outcomes
-    unknown: float  # the outcome of a trial without an answer
-    sampler: Any = None  # inputs(rng, n), or its pickled bytes
-    limit: float = math.inf  # seconds per trial
-
-    def sendable(self) -> Work:
-        """The same work with trial and sampler pickled once; as it is where they cannot be (threads need no pickle)."""
-        packed = {name: _packed(getattr(self, name)) for name in ("trial", "sampler")}
-        return replace(self, **{name: value for name, value in packed.items() if value is not None})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """The outcomes of units [first, first + units); `error` is the exception that ended it early, and where."""
-
-    first: int
-    units: int
-    outcomes: np.ndarray
-    idle: int = 0  # units among the first ones that drew nothing from their stream
-    error: tuple[int, BaseException] | None = None  # (trial, what it raised)
-    seconds: float = 0.0
-
-
-class _Overdue(BaseException):
-    """A trial ran past its limit; no `except Exception` of the trial may catch it."""
-
-
-def run_block(work: Work, first: int, units: int, inputs: np.ndarray | None) -> Block:
-    """Run units [first, first + units) and return their outcomes: a whole task, also on another machine."""
-    start = time.monotonic()
-    trial, sampler = _unpacked(work.trial), _unpacked(work.sampler)
-    streams, found, idle, error = Streams(work.key, work.seed), [], 0, None
-    for unit in range(first, first + units):
-        rng, x = streams(unit), None
-        if inputs is not None:  # a copy: a trial that writes to its x must not change later ones
-            x = inputs[(unit - first) * work.batch : (unit - first + 1) * work.batch].copy()
-        n, began = work.batch if x is None else len(x), time.monotonic()
-        try:
-            with _alarm(work.limit * n):
-                if sampler is not None:
-                    x = _drawn(sampler(rng, n), n)
-                outcomes = work.read(trial(rng, n if x is None else x), n)
-            if time.monotonic() - began > work.limit * n:
-                raise _Overdue
-            found.append(outcomes)
-        except _Overdue:
-            found.append(np.full(n, work.unknown))
-        except Exception as fault:  # the trial's own: told with its index when its turn comes
-            error = (unit * work.batch, fault)
-            break
-        idle += unit < CHECKED_STREAMS and streams.untouched()
-    whole = np.concatenate(found) if found else np.empty(0)
-    return Block(
-        first=first, units=len(found), outcomes=whole, idle=idle, error=error, seconds=time.monotonic() - start
-    )
+LOSSES = ("KilledWorker", "CommClosedError", "UncompletedJobError", "WorkerCrashedError", "NodeDiedError")
+"""The exceptions of dask, submitit and Ray that mean a lost worker."""
 
 
 def in_order(
@@ -123,268 +61,316 @@ def in_order(
     deadline: float,
 ) -> Generator[Block]:
     """Yield the blocks of units [first, stop) in index order, until the deadline (of time.monotonic)."""
-    if isinstance(executor, Executor):
-        yield from _there(work.sendable(), points, first, stop, executor, deadline)
-        return
-    if executor is None:
-        spill = time.monotonic() + SPILL_SECONDS
-        for block in _here(work, points, first, stop, deadline, until=spill):
-            yield block
-            first = block.first + block.units
-        if first >= stop or time.monotonic() >= deadline:
-            return
-        executor = _processors() if _travels(work) else 1
-    if executor == 1:
-        yield from _here(work, points, first, stop, deadline)
-    else:
-        with ProcessPool(executor) as pool:
-            yield from _there(work.sendable(), points, first, stop, pool, deadline)
+    span = _Span(work, points, first, stop, deadline)
+    with contextlib.suppress(_Deadline):
+        if isinstance(executor, Executor):
+            yield from _there(span, _Crew(executor, work))
+        elif executor == 1:
+            yield from _here(span)
+        elif executor is None:
+            yield from _spilling(span)
+        else:
+            work = work.sendable()
+            with ProcessPool(executor, main=callable(work.trial) or callable(work.sampler)) as pool:
+                yield from _there(span, _Crew(pool, work))
+
+
+class _Deadline(Exception):
+    """The time of the run is up."""
+
+
+@dataclass
+class _Span:
+    """The units [first, stop) that are still to be handed out."""
+
+    work: Work
+    points: np.ndarray | None
+    first: int
+    stop: int
+    deadline: float
+    units: int = 1  # of the next block
+
+    def next(self) -> tuple[int, int, np.ndarray | None]:
+        """The next block's first unit, number of units and inputs."""
+        first, units = self.first, min(self.units, self.stop - self.first)
+        self.first += units
+        return first, units, self.inputs(first, units)
+
+    def inputs(self, first: int, units: int) -> np.ndarray | None:
+        """The points of these units."""
+        n = self.work.batch
+        return None if self.points is None else self.points[first * n : (first + units) * n]
+
+    def learn(self, block: Block, seconds: float) -> None:
+        """Let the next block be at most four times as long as this one was, and at most so many seconds."""
+        if block.units:
+            fitting = int(block.units * seconds / max(block.seconds, 1e-6))
+            self.units = max(1, min(4 * block.units, fitting, 1 << 16))
+
+    def check(self) -> None:
+        """Raise _Deadline when the time is up."""
+        if time.monotonic() >= self.deadline:
+            raise _Deadline
+
+
+def _here(span: _Span, until: Callable[[], bool] = lambda: False) -> Iterator[Block]:
+    """In this process."""
+    while span.first < span.stop and not until():
+        with _heeded_ctrl_c():
+            block = run_block(span.work, *span.next())
+        yield block
+        span.check()
+        span.learn(block, HERE_SECONDS)
+
+
+def _spilling(span: _Span) -> Iterator[Block]:
+    """In this process, and after a while in a pool of all cores, if the trial answers there what it does here."""
+    spill, last = time.monotonic() + SPILL_SECONDS, None
+    for last in _here(span, until=lambda: time.monotonic() >= spill):
+        yield last
+    cores = _processors()
+    if last is not None and cores > 1 and span.first < span.stop and span.work.travels():
+        with ProcessPool(cores) as pool:
+            crew = _Crew(pool, span.work)
+            again = crew.submit(last.first, last.units, span.inputs(last.first, last.units))
+            yield from _here(span, until=again.done)  # until the pool is up
+            if again.done() and _equal(again, last):
+                yield from _there(span, crew)
+    yield from _here(span)
+
+
+def _equal(again: Future[Block], block: Block) -> bool:
+    """Whether a block had the same outcomes elsewhere: a trial may depend on what only this process has."""
+    if again.exception() is not None:
+        return False
+    there = again.result()
+    return there.fault is None and np.array_equal(there.outcomes, block.outcomes, equal_nan=True)
 
 
 def _processors() -> int:
     """Cores for a pool of our own; 1 inside a worker of somebody else's."""
-    return (os.cpu_count() or 1) if multiprocessing.parent_process() is None else 1
+    if multiprocessing.parent_process() is not None:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _travels(work: Work) -> bool:
-    """Whether another process can load the trial by its name, and a fresh one does."""
-    packed = [_pickled(value) for value in (work.trial, work.sampler) if value is not None]
-    if _processors() == 1 or any(data is None for data in packed):
-        return False
-    with ProcessPool(1) as probe:
-        answer = probe.submit(_loads, packed)
-        return answer.exception() is None
-
-
-def _loads(packed: list[bytes]) -> None:
-    for data in packed:
-        _loaded(data)
-
-
-def _here(
-    work: Work, points: np.ndarray | None, first: int, stop: int, deadline: float, until: float = math.inf
-) -> Iterator[Block]:
-    """In this process: blocks that last about a tenth of a second."""
-    units = 1
-    while first < stop and time.monotonic() < until:
-        units = min(units, stop - first)
-        block = run_block(work, first, units, _slice(work, points, first, units))
-        yield block
-        if time.monotonic() >= deadline:
-            return
-        first += units
-        units = _next_length(units, block.seconds, 0.1)
-
-
-def _there(
-    work: Work, points: np.ndarray | None, first: int, stop: int, executor: Executor, deadline: float
-) -> Iterator[Block]:
+def _there(span: _Span, crew: _Crew, *, grows: bool = True) -> Iterator[Block]:
     """On an executor: two blocks per worker in flight, handed on in index order."""
-    width = 2 * _workers(executor)
     pending: deque[_Task] = deque()
-    units, following = 1, first
     try:
-        while following < stop or pending:
-            while following < stop and len(pending) < width:
-                length = min(units, stop - following)
-                pending.append(_Task(following, length, _slice(work, points, following, length)))
-                pending[-1].submit(work, executor)
-                following += length
-            block = pending[0].result(work, executor, deadline)
-            if block is None:  # the deadline
-                return
+        while span.first < span.stop or pending:
+            while span.first < span.stop and len(pending) < crew.width():
+                pending.append(crew.task(*span.next()))
+            try:
+                block = crew.result(pending[0], span)
+            except _Lost as loss:
+                yield from _again(span, crew, pending[0], loss)
+            else:
+                yield block
+                if grows:
+                    span.learn(block, crew.block_seconds)
             pending.popleft()
-            yield block
-            if time.monotonic() >= deadline:
-                return
-            if block.units:
-                units = _next_length(block.units, block.seconds, BLOCK_SECONDS)
+            span.check()
     finally:
         for task in pending:
-            task.cancel()
+            task.future.cancel()
 
 
-class _Task:
-    """A block in flight: submitted, and submitted again unit by unit if its worker is lost."""
-
-    def __init__(self, first: int, units: int, inputs: np.ndarray | None) -> None:
-        self.first, self.units, self.inputs = first, units, inputs
-        self.future: Future[Block] | None = None
-        self.since = 0.0
-
-    def submit(self, work: Work, executor: Executor) -> None:
-        self.since = time.monotonic()
+def _again(span: _Span, crew: _Crew, task: _Task, loss: _Lost) -> Iterator[Block]:
+    """A lost block in pieces; of a single unit, what it answers while nothing else runs, or that it is unknown."""
+    first, units, inputs = task.block
+    if units > 1:
+        pieces = replace(span, first=first, stop=first + units, units=math.isqrt(units))
+        yield from _there(pieces, crew, grows=False)
+        return
+    for _ in range(0 if loss.hung else ATTEMPTS - 1):
+        crew.drain(span)
         try:
-            self.future = executor.submit(run_block, work, self.first, self.units, self.inputs)
-        except BrokenExecutor:
-            self.future = None  # seen as lost when its turn comes
-
-    def cancel(self) -> None:
-        if self.future is not None:
-            self.future.cancel()
-
-    def result(self, work: Work, executor: Executor, deadline: float) -> Block | None:
-        """The block, or None at the deadline. Lost units are sent again; see the module's text."""
-        block, lost = self._await(work, executor, deadline)
-        if not lost:
-            return block
-        if self.units > 1:  # find the unit that is to blame
-            parts = []
-            for k in range(self.units):
-                n = work.batch
-                own = None if self.inputs is None else self.inputs[k * n : (k + 1) * n]
-                single = _Task(self.first + k, 1, own)
-                single.submit(work, executor)
-                part = single.result(work, executor, deadline)
-                if part is None:
-                    return None
-                parts.append(part)
-                if part.error is not None:
-                    break
-            return _joined(parts)
-        for _ in range(ATTEMPTS - 1):
-            _restart(executor)
-            self.submit(work, executor)
-            if self.future is None:
-                raise BoundlabError(
-                    f"an executor must take work, but it is broken after {self.first * work.batch} trials; "
-                    "run again with a fresh one to go on."
-                )
-            block, lost = self._await(work, executor, deadline)
-            if not lost:
-                return block
-        n = work.batch if self.inputs is None else len(self.inputs)
-        return Block(
-            first=self.first, units=1, outcomes=np.full(n, work.unknown), seconds=time.monotonic() - self.since
-        )
-
-    def _await(self, work: Work, executor: Executor, deadline: float) -> tuple[Block | None, bool]:
-        """(block, lost): None and False at the deadline; lost where no answer will come."""
-        if self.future is None:
-            _restart(executor)
-            return None, True
-        hung = math.inf if math.isinf(work.limit) else self.since + 3 * work.limit * work.batch + GRACE_SECONDS
-        while True:
-            until = min(deadline, hung)
-            timeout = None if math.isinf(until) else max(0.0, until - time.monotonic())
-            done, _ = wait([self.future], timeout=timeout, return_when=FIRST_COMPLETED)
-            if done:
+            yield crew.result(crew.task(first, units, inputs), span)
+        except _Lost as again:
+            loss = again
+            if loss.hung:
                 break
-            if time.monotonic() >= deadline:
-                return None, False
-            if time.monotonic() >= hung:
-                self.future.cancel()
-                _restart(executor, hung=True)
-                return None, True
+        else:
+            return
+    if not loss.hung:
+        crew.check(span)
+    n = span.work.batch if inputs is None else len(inputs)
+    yield Block(first=first, units=1, outcomes=np.full(n, span.work.unknown))
+
+
+class _Lost(Exception):
+    """A block that no answer will come for: its worker died, or was ended because it hung."""
+
+    def __init__(self, *, hung: bool = False) -> None:
+        self.hung = hung
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A block in flight: its first unit, units and inputs, and its future."""
+
+    block: tuple[int, int, np.ndarray | None]
+    future: Future[Block]
+
+
+class _Crew:
+    """An executor, with what it may offer beyond `submit`.
+
+    workers : how many tasks run at once.
+    block_seconds : how long a task should be.
+    grace_seconds : how long after its time a task counts as hung.
+    share(value) : what stands for the value among a task's arguments, so that it is sent once and not with each task.
+    running(future) : whether a worker is at work on it, where its own `running` does not tell.
+    kill(future) : ends the worker that is at work on it.
+    """
+
+    def __init__(self, executor: Executor, work: Work) -> None:
+        self._executor = executor
+        self._work = work if isinstance(executor, ThreadPoolExecutor) else work.sendable()
+        self._shared: Any = None
+        self._flying: set[Future[Any]] = set()
+        self._width, self._counted = 0, -math.inf
+        self.block_seconds = float(getattr(executor, "block_seconds", BLOCK_SECONDS))
+        self._grace = float(getattr(executor, "grace_seconds", GRACE_SECONDS))
+
+    def width(self) -> int:
+        """Blocks in flight; workers may come and go."""
+        if time.monotonic() > self._counted + 1.0:
+            executor, cores = self._executor, os.cpu_count()
+            workers = getattr(executor, "workers", None) or getattr(executor, "_max_workers", None) or cores or 1
+            self._width, self._counted = 2 * int(workers), time.monotonic()
+        return self._width
+
+    def task(self, first: int, units: int, inputs: np.ndarray | None) -> _Task:
+        return _Task((first, units, inputs), self.submit(first, units, inputs))
+
+    def submit(self, first: int, units: int, inputs: np.ndarray | None) -> Future[Block]:
+        if self._shared is None:
+            self._shared = self._share()
         try:
-            return self.future.result(), False
-        except BaseException as fault:
-            if not _is_loss(fault):
-                raise _told(fault) from fault
-            _restart(executor)
-            return None, True
+            future = self._executor.submit(run_block, self._shared, first, units, inputs)
+        except BrokenExecutor as fault:
+            future = Future()
+            future.set_exception(fault)
+        self._flying.add(future)
+        future.add_done_callback(self._flying.discard)
+        return future
+
+    def _share(self) -> Any:
+        share = getattr(self._executor, "share", None)
+        try:
+            return self._work if share is None else share(self._work)
+        except (pickle.PicklingError, AttributeError, TypeError) as fault:
+            raise _unpicklable(fault) from fault
+
+    def result(self, task: _Task, span: _Span) -> Block:
+        """The block; _Lost where none will come, _Deadline where the time is up."""
+        patience, began = 2.0 * span.work.limit * span.work.batch + self._grace, None
+        while not wait([task.future], timeout=max(0.0, min(1.0, patience, span.deadline - time.monotonic()))).done:
+            span.check()
+            if math.isinf(patience):
+                continue
+            if began is None:
+                began = time.monotonic() if self._running(task.future) else None
+            elif time.monotonic() >= began + patience:
+                return self._hung(task, span)
+        try:
+            fault = task.future.exception()
+        except CancelledError as cancelled:
+            fault = cancelled
+        if fault is None:
+            return task.future.result()
+        if _is_loss(fault):
+            self._shared = None  # it may be lost, too
+            raise _Lost
+        return _stopped(task, span, _told(fault))
+
+    def _running(self, future: Future[Any]) -> bool:
+        running = getattr(self._executor, "running", None)
+        return future.running() if running is None else running(future)
+
+    def _hung(self, task: _Task, span: _Span) -> Block:
+        kill = getattr(self._executor, "kill", None)
+        if kill is None:
+            return _stopped(
+                task,
+                span,
+                BoundlabError(
+                    f"a trial must end within {span.work.limit:g} seconds, one does not, and this executor cannot end "
+                    "it; a ProcessPool can."
+                ),
+            )
+        kill(task.future)
+        raise _Lost(hung=True)
+
+    def drain(self, span: _Span) -> None:
+        """Wait until nothing runs: a unit that is lost then is to blame for it."""
+        while wait(list(self._flying), timeout=1.0).not_done:
+            span.check()
+
+    def check(self, span: _Span) -> None:
+        """Raise where the executor, and not a unit, is to blame for a loss."""
+        try:
+            ping = self._executor.submit(os.getpid)
+            while not wait([ping], timeout=1.0).done:
+                span.check()
+            alive = ping.exception() is None
+        except (BrokenExecutor, CancelledError):
+            alive = False
+        if not alive:
+            raise BoundlabError(
+                f"an executor must take work, but it is broken after {span.first * span.work.batch} trials; run again "
+                "with a fresh one to go on."
+            )
 
 
-def _joined(parts: list[Block]) -> Block:
-    return Block(
-        first=parts[0].first,
-        units=sum(p.units for p in parts),
-        outcomes=np.concatenate([p.outcomes for p in parts]),
-        idle=sum(p.idle for p in parts),
-        error=parts[-1].error,
-        seconds=sum(p.seconds for p in parts),
-    )
+def _stopped(task: _Task, span: _Span, fault: BaseException) -> Block:
+    """A block that ends the run when its turn comes."""
+    first = task.block[0]
+    return Block(first=first, units=0, outcomes=np.empty(0), fault=Fault(first * span.work.batch, fault))
 
 
 def _is_loss(fault: BaseException) -> bool:
-    """Whether the infrastructure failed, not the work; dask's exceptions are known by name, without importing it."""
+    """Whether the infrastructure failed, not the work; a cluster's exceptions are known by their names."""
     lost = (BrokenExecutor, CancelledError, ConnectionError, EOFError)
-    return isinstance(fault, lost) or type(fault).__name__ in ("KilledWorker", "CommClosedError")
+    return isinstance(fault, lost) or type(fault).__name__ in LOSSES
 
 
 def _told(fault: BaseException) -> BaseException:
+    if isinstance(fault, BoundlabError):
+        return fault
     if isinstance(fault, (pickle.PicklingError, AttributeError, TypeError)):
-        return InvalidParameter(
-            "a trial for other processes must be picklable: a function of an importable module, or a functools.partial "
-            f"or dataclass of one, got {one_line(fault)}."
-        )
-    return fault
+        return _unpicklable(fault)
+    told = BoundlabError(f"an executor must answer with a block of outcomes, got {one_line(fault)}.")
+    told.__cause__ = fault
+    return told
 
 
-def _restart(executor: Executor, *, hung: bool = False) -> None:
-    """Ask an executor that can (our own pool) for fresh workers."""
-    restart = getattr(executor, "restart", None)
-    if restart is not None:
-        restart(hung=hung)
-
-
-def _workers(executor: Executor) -> int:
-    return int(getattr(executor, "_max_workers", None) or os.cpu_count() or 1)
-
-
-def _next_length(units: int, seconds: float, target: float) -> int:
-    """At most four times as long as the last block, at most `target` seconds."""
-    fitting = units * target / max(seconds, 1e-6)
-    return max(1, min(4 * units, int(fitting), 1 << 16))
-
-
-def _slice(work: Work, points: np.ndarray | None, first: int, units: int) -> np.ndarray | None:
-    return None if points is None else points[first * work.batch : (first + units) * work.batch]
-
-
-def _drawn(x: Any, n: int) -> np.ndarray:
-    array = matrix("inputs(rng, n)", x)
-    if len(array) != n:
-        raise InvalidParameter(f"inputs(rng, n) must return n = {n} points, got {len(array)}.")
-    return array
-
-
-def _packed(value: Any) -> bytes | None:
-    """Pickled, with cloudpickle's help where it is installed; None where it cannot be."""
-    if value is None:
-        return None
-    data = _pickled(value)
-    if data is None:
-        with contextlib.suppress(Exception):
-            import cloudpickle
-
-            return cloudpickle.dumps(value)
-    return data
-
-
-def _pickled(value: Any) -> bytes | None:
-    """Pickled by name, or None: another process has another __main__."""
-    with contextlib.suppress(Exception):
-        data = pickle.dumps(value)
-        return None if b"__main__" in data else data
-    return None
-
-
-def _unpacked(value: Any) -> Any:
-    return _loaded(value) if isinstance(value, bytes) else value
-
-
-@lru_cache(maxsize=8)
-def _loaded(data: bytes) -> Any:
-    """A trial is unpickled once per worker, so that what it prepares is kept between blocks."""
-    return pickle.loads(data)
+def _unpicklable(fault: BaseException) -> InvalidParameter:
+    return InvalidParameter(
+        "a trial for other processes must be picklable: a function of an importable module, or a functools.partial "
+        f"or dataclass of one, got {one_line(fault)}."
+    )
 
 
 @contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """Raise _Overdue inside the block after so many seconds, where the system can (a main thread, with SIGALRM)."""
-    able = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-    if math.isinf(seconds) or not able:
+def _heeded_ctrl_c() -> Iterator[None]:
+    """A Ctrl-C that the trial catches ends the run all the same: what that trial answers is not its outcome."""
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not default or threading.current_thread() is not threading.main_thread():
         yield
         return
+    pressed: list[int] = []
 
-    def ring(number: int, frame: object) -> None:
-        raise _Overdue
+    def press(number: int, frame: object) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.signal(signal.SIGINT, press)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt

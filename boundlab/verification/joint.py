@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from boundlab._errors import positive, probability
 from boundlab._theory import implements
-from boundlab.compressors.method import redraw
+from boundlab.compressors.method import Redraw
 from boundlab.nets.groups import side_sums
 from boundlab.nets.propagate import envelope
-from boundlab.network import Network
-from boundlab.records import Compression
+from boundlab.network import Layer, Network
+from boundlab.records import Compression, Groups
 from boundlab.verification.claim import Claim
 from boundlab.verification.rules import Outcome
 
@@ -45,31 +46,46 @@ def joint_claim(compression: Compression, eps: float | None, delta: float | None
 @implements("boundlab_theorem_a")
 def relative_trial(compression: Compression, eps: float) -> Trial:
     """Return a trial that fails where some output leaves (1 ± eps) f(x), each x with its own coins."""
-    return _trial(compression, lambda x, f: eps * np.abs(f))
+    return partial(_trial, compression.original, Redraw(compression), partial(_share, eps))
 
 
 @implements("boundlab_theorem_b")
 def additive_trial(compression: Compression) -> Trial:
     """Return a trial that fails where some output leaves f(x) ± e^L(x), each x with its own coins."""
     groups, eps = [p.groups for p in compression.plans], [p.eps for p in compression.plans]
-    return _trial(compression, lambda x, f: envelope(compression.original, x, groups, eps)[1])
+    allowed = partial(_envelope, compression.original, groups, eps)
+    return partial(_trial, compression.original, Redraw(compression), allowed)
 
 
-def _trial(compression: Compression, allowed: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Trial:
-    original = compression.original
-    kept = compression.unchanged
+def _share(eps: float, x: np.ndarray, f: np.ndarray) -> np.ndarray:
+    return eps * np.abs(f)
 
-    def trial(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
-        outcomes = np.empty(len(x), np.int8)
-        for k in range(len(x)):
-            point = x[k : k + 1]
-            net = compression.net if kept else redraw(compression, rng)
-            f = original(point)
-            error = np.abs(net(point) - f)
-            outcomes[k] = _outcome(error, allowed(point, f), ROUNDING * _size(original, point))
-        return outcomes
 
-    return trial
+def _envelope(
+    original: Network, groups: Sequence[Groups], eps: Sequence[np.ndarray], x: np.ndarray, f: np.ndarray
+) -> np.ndarray:
+    return envelope(original, x, groups, eps)[1]
+
+
+def _trial(
+    original: Network,
+    drawn: Redraw,
+    allowed: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    rng: np.random.Generator,
+    x: np.ndarray,
+) -> np.ndarray:
+    """One outcome for each row of x, each with its own coins; all arguments before `rng` can be pickled.
+
+    ROUNDING is 90,000 roundings of 2^-53; a term meets at most n + 6 of them in a layer of n inputs.
+    """
+    outcomes, last = np.empty(len(x), np.int8), original.layers[-1]
+    for k in range(len(x)):
+        point = x[k : k + 1]
+        read = original.inputs(point)[-1]
+        f = last(read)
+        error = np.abs(drawn.outputs(point, rng) - f)
+        outcomes[k] = _outcome(error, allowed(point, f), ROUNDING * _size(last, read))
+    return outcomes
 
 
 def _outcome(error: np.ndarray, allowed: np.ndarray, blur: np.ndarray) -> int:
@@ -79,8 +95,7 @@ def _outcome(error: np.ndarray, allowed: np.ndarray, blur: np.ndarray) -> int:
     return Outcome.OK if ((error == 0.0) | (error <= allowed - blur)).all() else Outcome.UNKNOWN
 
 
-def _size(network: Network, x: np.ndarray) -> np.ndarray:
+def _size(last: Layer, read: np.ndarray) -> np.ndarray:
     """sum_k |w_ik a_k| + |b_i| at the outputs: the scale of their rounding errors."""
-    last = network.layers[-1]
-    plus, minus = side_sums(last, np.abs(network.inputs(x)[-1]))
+    plus, minus = side_sums(last, np.abs(read))
     return plus + minus + np.abs(last.bias)

@@ -16,88 +16,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import logsumexp
 
-from boundlab._errors import InvalidParameter, positive_int, probability
+from boundlab._errors import InvalidParameter, positive, positive_int, probability
 from boundlab._theory import implements
 from boundlab.concentration.betting import mean_lower_limit, mean_upper_limit
 from boundlab.concentration.multiplicative import lower_rate, upper_rate
-from boundlab.concentration.tilting import SumTable, Tilt, union_shares, upper_tilt, whole_multiples
 from boundlab.coresets.sensitivity_sampling import SLACK
 from boundlab.records import Record, Row, SamplePlan
 from boundlab.verification.streams import stream
+from boundlab.verification.tilted_sums import SampledSum, Tail, WholeSum, simulate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLOCK = 4096
-"""Outcomes simulated at a time; each neuron has a stream of its own, so that the block size changes nothing."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SampledSum:
-    """One sampled neuron: S = v_{J_1} + ... + v_{J_m} with J ~ q i.i.d. fails where S < low or S > high.
-
-    Parameters
-    ----------
-    values : array (edges,), finite
-        The value v_j of one draw of edge j.
-    q : array (edges,), at least 0, sum 1 up to 1e-9
-        The law of one draw is q divided by its sum.
-    m : int, at least 1
-    low, high : float, low <= high
-        Limits of the sum; -inf or inf where a side cannot fail. They need not enclose the mean.
-    blur : float, at least 0
-        How far S, with the values given, may be from the sum that is meant.
-
-    Raises
-    ------
-    InvalidParameter
-        If one of these rules is broken.
-
-    Examples
-    --------
-    >>> SampledSum(values=[0.0, 1.0], q=[0.9, 0.1], m=100, low=-np.inf, high=50).m
-    100
-    """
-
-    values: np.ndarray
-    q: np.ndarray
-    m: int
-    low: float
-    high: float
-    blur: float = 0.0
-
-    def __post_init__(self) -> None:
-        v, q = np.asarray(self.values, np.float64), np.asarray(self.q, np.float64)
-        if v.ndim != 1 or not len(v) or v.shape != q.shape or not np.isfinite(v).all():
-            raise InvalidParameter(f"values and q must be finite rows of one length, got shapes {v.shape}, {q.shape}.")
-        if not (np.all(q >= 0) and abs(q.sum() - 1.0) <= 1e-9):
-            raise InvalidParameter(f"q must be at least 0 and sum to 1, got sum {q.sum():.9g}, least {q.min():g}.")
-        positive_int("m", self.m)
-        if not float(self.low) <= float(self.high):
-            raise InvalidParameter(f"low must be at most high, got [{self.low!r}, {self.high!r}].")
-        if not 0.0 <= float(self.blur) < math.inf:
-            raise InvalidParameter(f"blur must be finite and at least 0, got blur={self.blur!r}.")
-        for name, value in (("values", v), ("q", q)):
-            object.__setattr__(self, name, value)
-
 
 @dataclass(frozen=True, kw_only=True)
 class RareSide(Record):
-    """One way to fail: one neuron, one side; logs are natural. `note` says why it is impossible, where it is."""
+    """One way to fail: one neuron, one side; logs are natural. `note` says why it is impossible, where it is.
+
+    `log_upper` is this side's part of the certified limit where it was simulated by itself, else Chernoff's bound.
+    """
 
     neuron: int
     side: str
-    theta: float
-    log_chernoff: float
-    log_bernstein: float
-    log_estimate: float
-    log_upper: float
+    theta: float = 0.0
+    log_chernoff: float = -math.inf
+    log_bernstein: float = -math.inf
+    log_estimate: float = -math.inf
+    log_upper: float = -math.inf
     note: str = ""
 
     def rows(self) -> list[Row]:
@@ -140,7 +90,7 @@ class RareFailure(Record):
 
     @property
     def estimate(self) -> float:
-        """The estimate of the failure probability, no limit."""
+        """The estimate of the failure probability, no limit; below 1e-308 see `log_estimate`."""
         return math.exp(self.log_estimate)
 
     @property
@@ -168,24 +118,24 @@ class RareFailure(Record):
     def rows(self) -> list[Row]:
         """The looseness budget: from the limits on the truth to the bounds, each as a multiple of both."""
         lines = [
-            ("certified lower limit", self.log_lower),
-            ("estimate", self.log_estimate),
-            ("certified upper limit", self.log_upper),
-            ("sum over events (union bound), estimate", self.log_events),
-            ("sum of Chernoff bounds", self.log_chernoff),
-            ("sum of Bernstein bounds", self.log_bernstein),
+            ("certified lower limit", self.log_lower, self.lower),
+            ("estimate", self.log_estimate, self.estimate),
+            ("certified upper limit", self.log_upper, self.upper),
+            ("sum over events (union bound), estimate", self.log_events, math.exp(min(0.0, self.log_events))),
+            ("sum of Chernoff bounds", self.log_chernoff, self.chernoff),
+            ("sum of Bernstein bounds", self.log_bernstein, _up(min(0.0, self.log_bernstein))),
         ]
         if self.log_promised is not None:
-            lines.append(("theorem, for every input", self.log_promised))
+            lines.append(("theorem, shares up to K s", self.log_promised, _up(min(0.0, self.log_promised))))
         return [
             {
                 "quantity": name,
                 "log10": value / math.log(10),
-                "probability": math.exp(min(0.0, value)),
+                "probability": shown,
                 "times_estimate": _ratio(value, self.log_estimate),
                 "times_upper": _ratio(value, self.log_upper),
             }
-            for name, value in lines
+            for name, value, shown in lines
         ]
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -208,9 +158,9 @@ def rare_failure(
 
         P(S > high) = B E[w 1{S > high}/B],   w = e^(m L(theta) - theta S) <= B on the event, S from the tilted law
 
-    One neuron: each of its sides is simulated by itself, at level alpha over the number of sides that can fail. Several:
-    one mixture, which tilts side i with probability B_i / sum_j B_j and leaves the other neurons as they are; the
-    weight 1/sum_i pi_i e^(theta_i S_i - m_i L_i) is at most sum_i B_i where some neuron fails.
+    One neuron: each of its sides is simulated by itself, at level alpha over the number of sides that can fail.
+    Several: one mixture, which tilts side i with probability pi_i = B_i / sum_j B_j and leaves the other neurons as
+    they are; the weight 1/sum_i pi_i e^(theta_i S_i - m_i L_i) is at most sum_i B_i where some neuron fails.
 
     Parameters
     ----------
@@ -221,7 +171,8 @@ def rare_failure(
     alpha : float in (0, 1)
         The chance that `upper` is below the truth, and also that `lower` is above it.
     seed, name : int, at least 0, and str
-        The coins are `stream(name, seed, ...)`: the same arguments give the same record.
+        The coins are `stream(name, seed, ...)`: the same arguments give the same outcomes on every machine, and the
+        same record up to the last digits of its logarithms.
 
     Returns
     -------
@@ -250,13 +201,14 @@ def rare_failure(
     if not given or not all(isinstance(s, SampledSum) for s in given):
         raise InvalidParameter(f"neurons must be SampledSums, at least one, got {len(given)} of them or another kind.")
     count, level = positive_int("draws", draws), probability("alpha", alpha)
-    read = [_Neuron.of(s) for s in given]
-    possible = [(r, tail) for r, neuron in enumerate(read) for tail in neuron.tails if isinstance(tail, _Tail)]
+    read = [WholeSum.of(s) for s in given]
+    every = [(r, side, tail) for r, neuron in enumerate(read) for side, tail in neuron.tails.items()]
+    possible = [(r, tail) for r, _, tail in every if isinstance(tail, Tail)]
     strata = [[pair] for pair in possible] if len(read) == 1 else [possible] if possible else []
     estimate, lower, upper, found = [-math.inf], [-math.inf], [-math.inf], {}
     for j, members in enumerate(strata):
         coins = [stream(name, seed, j * (1 + len(read)) + k) for k in range(1 + len(read))]
-        run = _simulate(read, members, count, coins)
+        run = simulate(read, members, count, coins)
         limit = mean_upper_limit(run.shares, level / len(strata)) + run.blur
         surely = mean_lower_limit(run.surely, level / len(strata)) - run.blur
         upper.append(run.log_cap + min(0.0, _log_up(math.log(limit))))
@@ -264,7 +216,20 @@ def rare_failure(
         estimate.append(run.log_cap + _log(run.shares.mean()))
         for (r, tail), hits in zip(members, run.hits, strict=True):
             found[r, tail.side] = run.log_cap + _log(hits), upper[-1] if len(members) == 1 else tail.tilt.log_cap
-    sides = tuple(_line(r, tail, found) for r, neuron in enumerate(read) for tail in neuron.tails)
+    sides = tuple(
+        RareSide(neuron=r, side=side, note=tail)
+        if isinstance(tail, str)
+        else RareSide(
+            neuron=r,
+            side=side,
+            theta=tail.tilt.theta,
+            log_chernoff=min(0.0, tail.tilt.log_cap),
+            log_bernstein=min(0.0, tail.log_bernstein),
+            log_estimate=min(0.0, found[r, side][0]),
+            log_upper=min(0.0, found[r, side][1]),
+        )
+        for r, side, tail in every
+    )
     log_upper = min(0.0, _log_up(_sum(upper)))
     return RareFailure(
         statement=_statement(log_upper, level, given),
@@ -310,7 +275,7 @@ def rare_failure_of(
     Returns
     -------
     RareFailure
-        Neurons are numbered as `sampled` groups are: the r-th group with draws to make.
+        The `neuron` of a side is the group's number in the plan.
 
     Raises
     ------
@@ -332,9 +297,9 @@ def rare_failure_of(
         raise InvalidParameter("the plan must sample some group, got only exact or dropped ones.")
     terms = np.abs(groups.take(w)) * a[groups.columns]
     error = plan.eps if eps is None else np.full(len(groups), positive("eps", eps))
-    premise = np.all(terms <= plan.K * (1.0 + SLACK) * plan.sensitivities.values * groups.spread(groups.sums(terms)))
+    sampled = np.flatnonzero(m)
     neurons = []
-    for r in np.flatnonzero(m):
+    for r in sampled:
         own = slice(groups.indptr[r], groups.indptr[r + 1])
         z, draw = math.fsum(terms[own]), int(m[r])
         values = np.divide(terms[own], q[own], out=np.zeros_like(terms[own]), where=q[own] > 0)
@@ -342,135 +307,15 @@ def rare_failure_of(
         blur = 2.0**-49 * (draw * float(values.max()) + high)  # a few roundings of each value and of the limits
         neurons.append(SampledSum(values=values, q=q[own], m=draw, low=low, high=high, blur=blur))
     found = rare_failure(neurons, draws=draws, alpha=alpha, seed=seed, name=f"layer {plan.layer}")
-    if eps is not None or not premise:
+    sides = tuple(replace(side, neuron=int(sampled[side.neuron])) for side in found.sides)
+    left = f" Not part of it: {int(plan.exact.sum())} exact groups, {int((m + plan.exact == 0).sum())} dropped ones."
+    found = replace(found, sides=sides, statement=found.statement + left)
+    limit = plan.K * (1.0 + SLACK) * plan.sensitivities.values * groups.spread(groups.sums(terms))
+    if eps is not None or np.any((terms > limit) & groups.spread(m > 0)):
         return found
-    sampled = m > 0
     p = np.minimum(1.0, 1.0 / (plan.sensitivities.total[sampled] * plan.K * (1.0 + SLACK)))
     rates = np.stack([upper_rate(p, error[sampled]), lower_rate(p, error[sampled])])
-    return replace(found, log_promised=_log_up(float(logsumexp(-m[sampled] * rates))))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Tail:
-    """One side that can fail: its sum, counted away from the other side, reaches `edge`; from `sure` on, certainly."""
-
-    side: str
-    edge: int
-    sure: int
-    tilt: Tilt
-    log_bernstein: float
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Neuron:
-    """A SampledSum in whole numbers: counts 0..width with their law, and its tails, or why one is impossible."""
-
-    counts: np.ndarray
-    law: np.ndarray
-    m: int
-    step: float
-    tails: tuple[_Tail | str, _Tail | str]  # above, below
-
-    @classmethod
-    def of(cls, given: SampledSum) -> _Neuron:
-        drawn = given.q > 0
-        rounded = whole_multiples(given.values[drawn], given.m)
-        counts, where = np.unique(rounded.counts, return_inverse=True)
-        order, cuts = np.argsort(where, kind="stable"), np.flatnonzero(np.diff(np.sort(where))) + 1
-        law = np.array([math.fsum(part) for part in np.split(given.q[drawn][order], cuts)])
-        first, width = int(counts[0]), int(counts[-1] - counts[0])
-        counts, law = counts - first, law / math.fsum(law)
-        step, blur = Fraction(rounded.step), rounded.blur + Fraction(float(given.blur))
-
-        def tail(above: bool) -> _Tail | str:
-            limit = float(given.high if above else -given.low)
-            start = given.m * (first if above else -first - width)  # of the smallest sum on this side
-            if limit == math.inf:
-                return "impossible: no limit on this side"
-            if limit == -math.inf:
-                edge = sure = 0
-            else:  # the first whole number of steps above the limit, from the smallest sum on
-                edge, sure = (math.floor((Fraction(limit) + b) / step) + 1 - start for b in (-blur, blur))
-            if edge > given.m * width:
-                return f"impossible: the sum never leaves [{given.low:g}, {given.high:g}] on this side"
-            edge = max(0, edge)
-            values = rounded.step * (counts if above else width - counts)
-            found = upper_tilt(values, law, given.m, rounded.step * edge)
-            return _Tail(
-                side="above" if above else "below",
-                edge=edge,
-                sure=max(0, min(sure, given.m * width + 1)),
-                tilt=found,
-                log_bernstein=_log_bernstein(values, law, given.m, rounded.step * edge),
-            )
-
-        return cls(counts=counts, law=law, m=given.m, step=rounded.step, tails=(tail(True), tail(False)))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Run:
-    """Simulated outcomes as shares of a cap; exp(log_cap) is at most exp(slack) above the exact cap."""
-
-    shares: np.ndarray  # (n,)
-    surely: np.ndarray  # (n,): 0 where rounding decides
-    hits: np.ndarray  # (tails,): mean of the shares in which this tail fails
-    log_cap: float
-    slack: float
-    blur: float  # by how much the mean of the shares can differ from that under the exact mixture
-
-
-@implements("boundlab_mixture_tilting")
-def _simulate(
-    neurons: Sequence[_Neuron], tails: Sequence[tuple[int, _Tail]], draws: int, coins: Sequence[np.random.Generator]
-) -> _Run:
-    """Draw outcomes from the mixture of the tails' tilts; coins: one stream for the choice, one for each neuron."""
-    log_caps = np.array([tail.tilt.log_cap for _, tail in tails])
-    log_cap = float(logsumexp(log_caps))
-    ends = np.cumsum(np.exp(log_caps - log_cap))[:-1]
-    own = [[(i, tail) for i, (k, tail) in enumerate(tails) if k == r] for r in range(len(neurons))]
-    tables = [_table(neuron, [tail for _, tail in mine]) for neuron, mine in zip(neurons, own, strict=True)]
-    shares, surely, hits = np.empty(draws), np.empty(draws), np.zeros(len(tails))
-    for first in range(0, draws, BLOCK):
-        part = slice(first, min(first + BLOCK, draws))
-        n = part.stop - first
-        picked = np.searchsorted(ends, coins[0].random(n), side="right")
-        excess, inside, sure = np.empty((len(tails), n)), *np.empty((2, len(tails), n), bool)
-        for neuron, mine, table, rng in zip(neurons, own, tables, coins[1:], strict=True):
-            which = np.zeros(n, np.int64)
-            for law, (i, _) in enumerate(mine, 1):
-                which[picked == i] = law
-            sums = table.sums(neuron.m, which, rng)
-            for i, tail in mine:
-                reached = sums if tail.side == "above" else neuron.m * int(neuron.counts[-1]) - sums
-                excess[i] = tail.tilt.theta * neuron.step * (reached - tail.edge)
-                inside[i], sure[i] = reached >= tail.edge, reached >= tail.sure
-        shares[part], surely[part] = union_shares(excess, inside), union_shares(excess, sure)
-        hits += (shares[part] * inside).sum(axis=1)
-    blur = sum(
-        table.blur(neuron.m) + max((tail.tilt.slack for _, tail in mine), default=0.0)
-        for neuron, mine, table in zip(neurons, own, tables, strict=True)
-    )
-    slack = 2.0**-40 + 3.0 * max(tail.tilt.slack for _, tail in tails)
-    return _Run(
-        shares=shares, surely=surely, hits=hits / draws, log_cap=log_cap, slack=slack, blur=blur + 2.0**-40
-    )
-
-
-def _table(neuron: _Neuron, tails: Sequence[_Tail]) -> SumTable:
-    return SumTable.of(neuron.counts, np.stack([neuron.law, *(tail.tilt.law for tail in tails)]))
-
-
-def _log_bernstein(values: np.ndarray, law: np.ndarray, m: int, threshold: float) -> float:
-    """Log of Bernstein's bound exp(-t^2/(2 m var + 2 b t/3)), b = max v - mean, on S >= m mean + t; rounded up."""
-    mean = float(values @ law)
-    t, b = threshold - m * mean, float(values.max()) - mean
-    if t <= 0:
-        return 0.0
-    return -t * t / (2.0 * m * float(law @ (values - mean) ** 2) + 2.0 * b * t / 3.0) * (1.0 - 2.0**-30)
-
-
-def _line(r: int, tail: _Tail | str, found: dict[tuple[int, str], tuple[float, float]]) -> RareSide:
-    raise NotImplementedError
+    return replace(found, log_promised=_log_up(np.asarray(logsumexp(-m[sampled] * rates)).item()))
 
 
 def _statement(log_upper: float, alpha: float, given: Sequence[SampledSum]) -> str:
@@ -482,3 +327,36 @@ def _statement(log_upper: float, alpha: float, given: Sequence[SampledSum]) -> s
         f"{event} <= {_printed_up(log_upper)} over the draws of q; wrong with probability at most {alpha:g} over the "
         "simulation, at whatever number of simulated outcomes one looks."
     )
+
+
+def _printed_up(log_value: float) -> str:
+    """The number with three digits, rounded up, however small it is."""
+    if log_value >= 0.0:
+        return "1"
+    log10 = log_value / math.log(10)
+    power = math.floor(log10)
+    digits = math.ceil(10.0 ** (log10 - power + 2) * (1.0 + 2.0**-30))
+    return f"{digits / 100:.2f}e{power}" if power < -4 else f"{digits * 10.0 ** (power - 2):.3g}"
+
+
+def _up(log_value: float) -> float:
+    """The exponential, rounded up: positive where the logarithm is finite."""
+    return 0.0 if log_value == -math.inf else min(1.0, float(np.nextafter(math.exp(log_value) * (1.0 + 2.0**-40), 1.0)))
+
+
+def _log_up(value: float) -> float:
+    """A logarithm with an allowance for the rounding of the sums that made it."""
+    return value + 2.0**-40 + 2.0**-50 * abs(value) if value > -math.inf else value
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
+
+
+def _sum(logs: Sequence[float]) -> float:
+    return float(np.logaddexp.reduce(np.array(logs)))
+
+
+def _ratio(log_value: float, log_unit: float) -> float:
+    gap = log_value - log_unit if log_unit > -math.inf else math.inf
+    return math.exp(gap) if gap < 700 else math.inf

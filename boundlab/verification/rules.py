@@ -12,6 +12,7 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, probability
 from boundlab._theory import implements
+from boundlab.verification.boundaries import Boundaries, monotone_boundaries
 from boundlab.verification.evidence import interval, log_e_upheld, log_e_violated, trials_if_no_failure
 from boundlab.verification.verdict import State
 
@@ -22,6 +23,26 @@ class Outcome(IntEnum):
     OK = 0
     FAILED = 1
     UNKNOWN = 2
+
+
+def as_outcomes(answer: Any, n: int, *, of: str = "trial") -> np.ndarray:
+    """Return n outcomes as int8 from bools (True = failed) or whole numbers 0, 1, 2, or raise InvalidParameter."""
+    array = np.asarray(answer)
+    if array.shape != (n,):
+        pooled = (
+            "; outcomes that share coins or inputs are no independent trials: "
+            "claim 'coins, mean over a set', or judge the whole table by verify_crossed"
+        )
+        raise InvalidParameter(
+            f"{of} must return {n} outcomes, one each, got shape {array.shape}{pooled if array.ndim > 1 else ''}."
+        )
+    if array.dtype.kind not in "biu":
+        share = "; shares are outcomes for 'coins, mean over a set' only" if array.dtype.kind == "f" else ""
+        raise InvalidParameter(f"outcomes must be bool or the whole numbers 0, 1, 2, got dtype {array.dtype}{share}.")
+    known = (array == Outcome.OK) | (array == Outcome.FAILED) | (array == Outcome.UNKNOWN)
+    if not known.all():
+        raise InvalidParameter(f"outcomes must be 0 ok, 1 failed or 2 unknown, got {array[~known][0]}.")
+    return array.astype(np.int8)
 
 
 class Counts(NamedTuple):
@@ -102,17 +123,13 @@ class CountRule(Rule):
     def violated(self, n: np.ndarray, k: np.ndarray) -> np.ndarray:
         """Whether n trials with k failures refute the claim; elementwise on whole numbers."""
 
+    @abstractmethod
+    def boundaries(self, last: int) -> Boundaries:
+        """Where the rule decides, for n = 0, 1, ..., last: upheld iff k <= low[n], violated iff k >= high[n]."""
+
     def read(self, answer: Any, n: int) -> np.ndarray:
         """Outcomes as int8: bool (True = failed) or the whole numbers 0, 1, 2."""
-        array = np.asarray(answer)
-        if array.shape != (n,):
-            raise InvalidParameter(f"trial must return {n} outcomes, one per trial, got shape {array.shape}.")
-        if array.dtype.kind not in "biu":
-            raise InvalidParameter(f"outcomes must be bool or the whole numbers 0, 1, 2, got dtype {array.dtype}.")
-        known = (array == Outcome.OK) | (array == Outcome.FAILED) | (array == Outcome.UNKNOWN)
-        if not known.all():
-            raise InvalidParameter(f"outcomes must be 0 ok, 1 failed or 2 unknown, got {array[~known][0]}.")
-        return array.astype(np.int8)
+        return as_outcomes(answer, n)
 
     def start(self) -> Any:
         """No trial: [0, 0, 0]."""
@@ -150,20 +167,73 @@ class CountRule(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EProcesses(CountRule):
-    """Upheld when M-(n, failed + unknown) >= 1/alpha_upheld, violated when M+(n, failed) >= 1/alpha_violated.
+class RateRule(CountRule):
+    """A count rule for independent trials: two one-sided tests of one failure rate, each at its own threshold.
 
-    `at_upheld` and `at_violated` are the rates that are judged: both delta, but for nested claims.
+    `at_upheld` and `at_violated` are the rates that are judged: both delta, but for a nested claim. There the trials
+    show bits whose rates lie on either side of p, and `delta` is what is claimed of p itself.
     """
 
     at_upheld: float
     at_violated: float
     alpha_upheld: float
     alpha_violated: float
+    delta: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("at_upheld", "at_violated", "alpha_upheld", "alpha_violated"):
             object.__setattr__(self, name, probability(name, getattr(self, name)))
+
+    @abstractmethod
+    def seen(self, tally: Any) -> Findings:
+        """Limits of the rates that the trials show, and the evidence."""
+
+    def findings(self, tally: Any, state: State) -> Findings:
+        """Limits of what the claim speaks of, in agreement with the verdict."""
+        found = self.seen(tally)
+        claimed = self.at_upheld if self.delta is None else self.delta
+        return found._replace(interval=agreeing(self._of_the_claim(*found.interval), state, claimed))
+
+    @implements("boundlab_nested_claim")
+    def _of_the_claim(self, low: float, high: float) -> tuple[float, float]:
+        """Limits of p: P(Z^U) >= (1 - beta_U) p and P(Z^L) <= p + beta_L (1 - p), solved for p and rounded outwards."""
+        if self.delta is None:
+            return low, high
+        # 1 - beta_U = at_upheld/delta and 1 - beta_L = (1 - at_violated)/(1 - delta), up to rounding to the safe side.
+        above = high * (self.delta / self.at_upheld) * (1.0 + 2.0**-50)
+        below = (1.0 - low) * ((1.0 - self.delta) / (1.0 - self.at_violated)) * (1.0 + 2.0**-50)
+        return max(0.0, math.nextafter(1.0 - below, -1.0)), min(1.0, above)
+
+
+def agreeing(limits: tuple[float, float], state: State, delta: float) -> tuple[float, float]:
+    """Limits with low >= delta iff the claim is violated and high <= delta iff it is upheld.
+
+    A verdict is itself a limit at its level. Limits and verdict are the same tests, or the limits are the weaker ones:
+    only rounding can let a limit claim more than the verdict, and then the verdict is followed.
+    """
+    low, high = limits
+    low = max(low, delta) if state is State.VIOLATED else min(low, math.nextafter(delta, 0.0))
+    high = min(high, delta) if state is State.UPHELD else max(high, math.nextafter(delta, 1.0))
+    return low, high
+
+
+class BoundaryRule(RateRule):
+    """A rate rule that is given by its boundaries."""
+
+    @implements("boundlab_boundary_rules", "boundlab_nested_claim")
+    def upheld(self, n: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """Whether k <= low[n]."""
+        return k <= self.boundaries(int(np.max(n))).low[n]
+
+    @implements("boundlab_boundary_rules", "boundlab_nested_claim")
+    def violated(self, n: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """Whether k >= high[n]."""
+        return k >= self.boundaries(int(np.max(n))).high[n]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EProcesses(RateRule):
+    """Upheld when M-(n, failed + unknown) >= 1/alpha_upheld, violated when M+(n, failed) >= 1/alpha_violated."""
 
     @implements("ville1939_e_process_pair", "boundlab_unknown_outcomes", "boundlab_nested_claim")
     def upheld(self, n: np.ndarray, k: np.ndarray) -> np.ndarray:
@@ -175,15 +245,16 @@ class EProcesses(CountRule):
         """M+(n, k) >= 1/alpha_violated."""
         return log_e_violated(n, k, self.at_violated) >= -math.log(self.alpha_violated)
 
-    def findings(self, tally: Any, state: State) -> Findings:
+    def boundaries(self, last: int) -> Boundaries:
+        """Both are monotone in n and in k: a success raises M- and lowers M+, a failure the other way round."""
+        return monotone_boundaries(self.upheld, self.violated, last)
+
+    def seen(self, tally: Any) -> Findings:
         """The confidence sequence by inversion, and both log e-values."""
         n, k, u = tally
-        low, high = interval(n, k, u, alpha_upheld=self.alpha_upheld, alpha_violated=self.alpha_violated)
-        # Verdict and limits are the same tests; where rounding parts them in the last bits, the verdict is followed.
-        low = max(low, self.at_violated) if state is State.VIOLATED else low
-        high = min(high, self.at_upheld) if state is State.UPHELD else high
+        limits = interval(n, k, u, alpha_upheld=self.alpha_upheld, alpha_violated=self.alpha_violated)
         for_it = float(log_e_upheld(n, k + u, self.at_upheld))
-        return Findings((low, high), for_it, float(log_e_violated(n, k, self.at_violated)))
+        return Findings(limits, for_it, float(log_e_violated(n, k, self.at_violated)))
 
     @property
     def fewest(self) -> int:

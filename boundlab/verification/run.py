@@ -2,90 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, choice, matrix, positive, positive_int
-from boundlab.files import write_atomically
+from boundlab._errors import InvalidParameter, choice, matrix, positive_int
 from boundlab.records import Compression
-from boundlab.verification import health
-from boundlab.verification.claim import Claim, Over
-from boundlab.verification.engine import Work, in_order
+from boundlab.verification.claim import Claim
+from boundlab.verification.course import Course, Interrupted, Run, further, judged, points_of, stream_key, warnings
 from boundlab.verification.methods import Method, rule_for
-from boundlab.verification.rules import Rule
 from boundlab.verification.streams import stream
 from boundlab.verification.verdict import State, Verdict
 
-NOTED = 20
-"""How many failing and how many unknown trials are remembered by their index."""
-
-RECORD_SECONDS = 1.0
-"""How often a record on disk is renewed."""
-
-
-Sampler = Callable[[np.random.Generator, int], np.ndarray]
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a run: `verdict` is what was decided so far, and `verdict.resume()` goes on."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        """Keep the verdict, and say how to go on."""
-        self.verdict = verdict
-        super().__init__(
-            f"interrupted after {verdict.trials} trials, {verdict.failures} failures: {verdict.state}; "
-            "go on with .verdict.resume() of this exception (sys.last_value in a notebook)"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Everything that fixes the outcome of a run but its budget."""
-
-    claim: Claim
-    trial: Callable[[np.random.Generator, Any], Any]
-    points: np.ndarray | None
-    sampler: Sampler | None
-    rule: Rule
-    method: Method
-    alphas: tuple[float, float]  # upheld, violated
-    seed: int
-    batch: int
-    limit: float
-    executor: Executor | int | None
-    progress: Callable[[int, int, int], object] | None
-    record: Path | None
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a record on disk must agree with."""
-        return {
-            "claim": self.claim.id,
-            "method": str(self.method),
-            "alphas": list(self.alphas),
-            "seed": self.seed,
-            "batch": self.batch,
-        }
-
-
-@dataclass
-class _Course:
-    """How far a run has come; a JSON value."""
-
-    tally: Any
-    path: list[list[int]] = field(default_factory=list)
-    failures: list[int] = field(default_factory=list)
-    unknown: list[int] = field(default_factory=list)
-    idle: int = 0
-    state: str = State.UNDECIDED
+__all__ = ["Interrupted", "replay", "verify"]
 
 
 def verify(
@@ -127,6 +59,7 @@ def verify(
     inputs : array (points, features), callable or None
         An array's points, independent draws of the input, are used in order and at most once. A callable
         inputs(rng, n) draws n fresh points, shape (n, features). For a Compression they take the place of `trial`.
+        For "x of a set | coins fixed": the members, which are tried in a random order that is fixed by the seed.
     eps, delta : float or None
         For a Compression only: the relative error of the claim f̂ ∈ (1 ± eps) f, None for Theorem B's envelope; the
         failure probability, None for the compressor's.
@@ -180,29 +113,28 @@ def verify(
     """
     claim, trial, inputs = _subject(subject, trial, inputs, eps, delta)
     budget, way = positive_int("max_trials", max_trials), choice("method", method, Method)
-    seconds = math.inf if max_seconds is None else positive("max_seconds", max_seconds)
-    if inputs is not None and claim.over is not Over.JOINT:
-        raise InvalidParameter(f"inputs must be None but for 'coins,x', got inputs for a claim over '{claim.over}'.")
-    if not isinstance(executor, Executor) and executor is not None:
-        executor = positive_int("executor", executor)
-    stream(claim.id, seed, 0)  # refuses a broken seed
-    rule = rule_for(claim, way, alpha_upheld, alpha_violated, budget)
-    fixed = Run(
-        claim=claim,
-        trial=trial,
-        points=None if inputs is None or callable(inputs) else matrix("inputs", inputs),
-        sampler=cast("Sampler", inputs) if callable(inputs) else None,
-        rule=rule,
-        method=way,
-        alphas=(float(alpha_upheld), float(alpha_violated)),
-        seed=int(seed),
-        batch=positive_int("batch", batch),
-        limit=math.inf if trial_seconds is None else positive("trial_seconds", trial_seconds),
+    return judged(
+        claim,
+        trial,
+        rule_for(claim, way, alpha_upheld, alpha_violated, _most(budget, inputs)),
+        told=_verdict,
+        method=str(way),
+        inputs=inputs,
+        alphas=(alpha_upheld, alpha_violated),
+        max_trials=budget,
+        max_seconds=max_seconds,
         executor=executor,
+        seed=seed,
+        batch=batch,
+        trial_seconds=trial_seconds,
+        record=record,
         progress=progress,
-        record=None if record is None else Path(record),
     )
-    return _continue(fixed, _read(fixed), budget, seconds)
+
+
+def _most(budget: int, inputs: Any) -> int:
+    """The trials that there can be: after the last of them a test of fixed size looks."""
+    return min(budget, len(inputs)) if hasattr(inputs, "__len__") else budget
 
 
 def _subject(subject: Any, trial: Any, inputs: Any, eps: float | None, delta: float | None) -> tuple[Claim, Any, Any]:
@@ -253,115 +185,20 @@ def replay(
     True
     """
     unit, size = (positive_int("index + 1", index + 1) - 1) // positive_int("batch", batch), batch
-    rng = stream(_stream_key(claim, size), seed, unit)
+    rng = stream(stream_key(claim, size), seed, unit)
     if inputs is None:
         return trial(rng, size)
     if callable(inputs):
         return trial(rng, inputs(rng, size))
-    points = matrix("inputs", inputs)[unit * size : (unit + 1) * size]
-    if index >= len(matrix("inputs", inputs)):
+    points = cast("np.ndarray", points_of(claim, inputs, seed))
+    if index >= len(points):
         raise InvalidParameter(f"index must be below the number of inputs, got index={index}.")
-    return trial(rng, points.copy())
+    return trial(rng, points[unit * size : (unit + 1) * size].copy())
 
 
-def _stream_key(claim: Claim, batch: int) -> str:
-    return claim.id if batch == 1 else f"{claim.id}*{batch}"
-
-
-def _continue(fixed: Run, course: _Course, budget: int, seconds: float) -> Verdict:
-    """Go on from a course until the rule decides or the budget ends."""
-    rule, batch, start = fixed.rule, fixed.batch, time.monotonic()
-    ends = {"max_trials": budget}
-    if fixed.points is not None:
-        ends["inputs used up"] = len(fixed.points)
-    if rule.horizon is not None:
-        ends["nothing more to see"] = rule.horizon
-    stopped, limit = min(ends.items(), key=lambda end: end[1])
-    work = Work(
-        trial=fixed.trial,
-        key=_stream_key(fixed.claim, batch),
-        seed=fixed.seed,
-        batch=batch,
-        read=rule.read,
-        unknown=rule.unknown,
-        sampler=fixed.sampler,
-        limit=fixed.limit,
-    )
-    done, saved = rule.counts(course.tally).trials, start
-    blocks = in_order(
-        work, fixed.points, done // batch, -(-limit // batch), executor=fixed.executor, deadline=start + seconds
-    )
-    try:
-        if course.state == State.UNDECIDED and done < limit:
-            for block in blocks:
-                skip = max(0, done - block.first * batch)  # a budget may have ended inside a unit
-                fresh = block.outcomes[skip : skip + limit - done]
-                if len(fresh):
-                    _take(rule, course, fresh)
-                course.idle += block.idle
-                done = rule.counts(course.tally).trials
-                if fixed.progress is not None:
-                    fixed.progress(*rule.counts(course.tally))
-                if course.state != State.UNDECIDED or done >= limit:
-                    break
-                if block.error is not None:
-                    _raise(fixed, *block.error)
-                if fixed.record is not None and time.monotonic() - saved >= RECORD_SECONDS:
-                    _write(fixed, course)
-                    saved = time.monotonic()
-            else:
-                stopped = "max_seconds"
-        if course.state != State.UNDECIDED:
-            stopped = "decided"
-    except KeyboardInterrupt:
-        _write(fixed, course)
-        raise Interrupted(_verdict(fixed, course, "interrupted", budget)) from None
-    finally:
-        blocks.close()
-    _write(fixed, course)
-    return _verdict(fixed, course, stopped, budget)
-
-
-def _take(rule: Rule, course: _Course, outcomes: np.ndarray) -> None:
-    """Let the rule look at a block's outcomes, and note the path and the trials that failed."""
-    before = rule.counts(course.tally).trials
-    state, course.tally, taken = rule.look(course.tally, outcomes)
-    course.state, seen = str(state), outcomes[:taken]
-    for noted, which in ((course.failures, rule.failed(seen)), (course.unknown, rule.undecided(seen))):
-        noted.extend((before + np.flatnonzero(which)[: NOTED - len(noted)]).tolist())
-    failures, unknown = np.cumsum(rule.failed(seen)), np.cumsum(rule.undecided(seen))
-    base = course.path[-1] if course.path else [0, 0, 0]
-    last = rule.counts(course.tally)
-    start = last.failures - int(failures[-1]), last.unknown - int(unknown[-1])
-    following = _next_step(base[0])
-    while following <= before + taken:
-        at = following - before - 1
-        course.path.append([following, start[0] + int(failures[at]), start[1] + int(unknown[at])])
-        following = _next_step(following)
-
-
-def _next_step(n: int) -> int:
-    """The trials at which the path is noted: every one up to 20, then rising by 5 %; no matter how long blocks are."""
-    return n + 1 + n // 20
-
-
-def _raise(fixed: Run, index: int, fault: BaseException) -> None:
-    trials = f"trial {index}" if fixed.batch == 1 else f"trials {index} to {index + fixed.batch - 1}"
-    fault.add_note(
-        f"raised in {trials} of the claim '{fixed.claim.name}'; run it again with "
-        f"boundlab.replay(claim, trial, {index}, seed={fixed.seed}, batch={fixed.batch})"
-    )
-    raise fault
-
-
-def _verdict(fixed: Run, course: _Course, stopped: str, budget: int) -> Verdict:
+def _verdict(fixed: Run, course: Course, stopped: str, budget: int) -> Verdict:
     rule, counts, state = fixed.rule, fixed.rule.counts(course.tally), State(course.state)
     found = rule.findings(course.tally, state)
-
-    def further(*, max_trials: int, max_seconds: float | None) -> Verdict:
-        seconds = math.inf if max_seconds is None else positive("max_seconds", max_seconds)
-        return _continue(fixed, _copy(course), positive_int("max_trials", max_trials), seconds)
-
     path = [*course.path]
     if counts.trials and (not path or path[-1][0] != counts.trials):
         path.append(list(counts))
@@ -379,48 +216,11 @@ def _verdict(fixed: Run, course: _Course, stopped: str, budget: int) -> Verdict:
         stopped_because=stopped,
         seed=fixed.seed,
         batch=fixed.batch,
-        method=str(fixed.method),
+        method=fixed.method,
         fewest=rule.fewest,
         path=tuple((n, k, u) for n, k, u in path),
         first_failures=tuple(course.failures),
         first_unknown=tuple(course.unknown),
-        warnings=_warnings(fixed, course, budget),
-        continuation=further,
+        warnings=warnings(fixed, course, budget),
+        continuation=further(fixed, course),
     )
-
-
-def _warnings(fixed: Run, course: _Course, budget: int) -> tuple[str, ...]:
-    used = fixed.rule.counts(course.tally).trials
-    found = (
-        health.too_few_trials(budget, fixed.rule.fewest) if course.state == State.UNDECIDED else None,
-        health.idle_streams(course.idle, -(-used // fixed.batch)),
-        health.shared_inputs(fixed.points, used),
-    )
-    return tuple(text for text in found if text is not None)
-
-
-def _copy(course: _Course) -> _Course:
-    return _Course(**json.loads(json.dumps(vars(course))))
-
-
-def _read(fixed: Run) -> _Course:
-    """The course in the record on disk, or a fresh one."""
-    if fixed.record is None or not fixed.record.exists():
-        return _Course(tally=fixed.rule.start())
-    try:
-        stored = json.loads(fixed.record.read_text(encoding="utf-8"))
-        identity, course = stored["run"], _Course(**stored["course"])
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise InvalidParameter(f"a record must be one that verify wrote, got {fixed.record}: {fault}.") from None
-    if identity != fixed.identity:
-        apart = [name for name, value in fixed.identity.items() if identity.get(name) != value]
-        raise InvalidParameter(
-            f"a record must belong to this run, got another {' and '.join(apart)} in {fixed.record}."
-        )
-    return course
-
-
-def _write(fixed: Run, course: _Course) -> None:
-    if fixed.record is not None:
-        stored = {"schema": "boundlab.run/1", "run": fixed.identity, "course": vars(course)}
-        write_atomically({fixed.record: json.dumps(stored, allow_nan=False) + "\n"})

@@ -1,29 +1,21 @@
-"""Time the compiled kernels against the plain ways of doing the same, and print the ratios."""
+"""Time the compiled kernels against the plain ways of doing the same, on one core, and print the ratios."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from functools import partial
+import itertools
+from collections.abc import Iterator
 
+import numba
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
-from boundlab.coresets.alias import draw_counts
 from boundlab.nets.importance import sensitivities
 from boundlab.network import Layer
-
-
-def best_of(runs: int, task: Callable[[], object]) -> float:
-    """The shortest of several runs, in seconds; the first, which may compile, is not counted."""
-    task()
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        task()
-        times.append(time.perf_counter() - start)
-    return min(times)
+from tests.benchmarks import draws, trials
+from tests.benchmarks.timing import Pair, best_of
 
 
 def dense_sensitivities(weight: np.ndarray, a: np.ndarray) -> np.ndarray:
@@ -38,33 +30,31 @@ def dense_sensitivities(weight: np.ndarray, a: np.ndarray) -> np.ndarray:
     return best
 
 
-def main() -> None:
-    """Run all pairs and print one table."""
+def sensitivity_pairs() -> Iterator[Pair]:
+    """The largest shares of 500 points."""
     rng = np.random.default_rng(0)
-    table = Table(title="boundlab against the plain way, same run, same machine")
-    for name in ("what", "boundlab, ms", "peer", "peer, ms", "ratio"):
-        table.add_column(name, justify="left" if name in ("what", "peer") else "right")
-
     weight, a = rng.normal(size=(300, 784)), np.maximum(rng.normal(size=(500, 784)), 0)
     layer = Layer(weight=weight, bias=np.zeros(300), relu=True)
-    ours = best_of(5, lambda: sensitivities(layer, [a], theorem=""))
-    plain = best_of(2, lambda: dense_sensitivities(weight, a))
-    add(table, "sensitivities, 500 points, 784 x 300", ours, "numpy, neuron by neuron", plain)
-
-    for m in (200, 20_000):
-        q = rng.random((200, 784))
-        q /= q.sum(axis=1, keepdims=True)
-        indptr, size = np.arange(0, 200 * 784 + 1, 784), np.full(200, m)
-        flat, generator = q.ravel(), np.random.default_rng(1)
-        ours = best_of(5, partial(draw_counts, flat, indptr, size, generator))
-        numpy = best_of(5, partial(generator.multinomial, size, q))
-        add(table, f"draws, 200 groups of 784, m = {m:,}", ours, "numpy multinomial", numpy)
-    Console(width=110).print(table)
+    yield Pair(
+        what="sensitivities, 500 points, 784 x 300",
+        ours=best_of(5, lambda: sensitivities(layer, [a], theorem="")),
+        peer="numpy, neuron by neuron",
+        theirs=best_of(2, lambda: dense_sensitivities(weight, a)),
+    )
 
 
-def add(table: Table, what: str, ours: float, peer: str, theirs: float) -> None:
-    """Add one pair to the table."""
-    table.add_row(what, f"{ours * 1e3:.2f}", peer, f"{theirs * 1e3:.2f}", f"{theirs / ours:.1f}")
+def main() -> None:
+    """Run all pairs and print one table."""
+    table = Table(title="boundlab against the plain way, same run, same machine, one core")
+    for name in ("what", "boundlab, ms", "peer", "peer, ms", "ratio"):
+        table.add_column(name, justify="left" if name in ("what", "peer") else "right")
+    numba.set_num_threads(1)
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        for pair in itertools.chain(sensitivity_pairs(), draws.pairs(), trials.pairs()):
+            ours, theirs = f"{pair.ours * 1e3:.2f}", f"{pair.theirs * 1e3:.2f}"
+            table.add_row(pair.what, ours, pair.peer, theirs, f"{pair.theirs / pair.ours:.1f}")
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,150 @@
+"""The command line: boundlab demo | audit | plan | theorems | verify | trials.
+
+Nothing heavy is imported until a command runs. Bad input ends with one line on stderr, exit code 2, and no file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from boundlab import __version__
+from boundlab._errors import BoundlabError
+
+Command = Callable[[argparse.Namespace], int]
+
+NET = """the trained net: FILE.onnx, FILE.pt2 (torch.export), FILE.safetensors with --factory, FILE.npz with
+W0, b0, W1, b1, ... (W is out x in), or module:factory"""
+DATA = """digits, mnist, fashion_mnist or cifar10; FILE.npz with x_train, y_train[, x_test, y_test]; module:function;
+or an input box, from which inputs are drawn uniformly: FILE.npz or FILE.json with lo, hi[, mean, range],
+or INDEX.json#NAME for one entry of a list"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 done, 2 bad input, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Greek letters still gets its table
+    parser = build_parser()
+    args, args.fields = parser.parse_known_args(argv)
+    if args.fields and not args.takes_fields:
+        parser.error(f"every argument must be known, got {' '.join(args.fields)}.")
+    try:
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has left; the files are written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (BoundlabError, OSError) as fault:
+        print(f"boundlab: {' '.join(str(fault).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("boundlab: interrupted; nothing was written.", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> Parser:
+    """Return the parser of the whole command line."""
+    parser = Parser(
+        prog="boundlab",
+        description="Provable compression of neural networks, told honestly: compress, certify, bound, verify.",
+    )
+    parser.add_argument("--version", action="version", version=f"boundlab {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="train a small net on scikit-learn's digits and audit it")
+    demo.add_argument("--out", default="report", help="folder for index.html and audit.json (default: report)")
+    demo.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
+    demo.set_defaults(run=_command("audit", "demo"), takes_fields=False)
+
+    audit = commands.add_parser(
+        "audit",
+        help="audit a trained net on your data",
+        epilog="With --method, every field of that method is a flag too: --nnz 20000, --K 1, --rule bernstein, "
+        "--schedule sharp. Without it, the four forms of CoreNet are audited, the budget at half of the weights.",
+    )
+    audit.add_argument("--net", required=True, help=NET)
+    audit.add_argument("--data", required=True, help=DATA)
+    audit.add_argument("--factory", help="module:function that builds the net of a .safetensors file")
+    audit.add_argument("--relu-after-last", action="store_true", help="an .npz net has a ReLU after its last layer too")
+    audit.add_argument("--scale", type=float, default=1.0, help="the net reads scale * x + shift (default: 1)")
+    audit.add_argument("--shift", type=float, default=0.0, help="images are x in [0, 1] before that (default: 0)")
+    audit.add_argument(
+        "--unseen-holdout",
+        action=argparse.BooleanOptionalAction,
+        help="declare that training never saw the test part; undeclared, the report says so",
+    )
+    audit.add_argument(
+        "--method",
+        help="one compressor, by name or unique end of it: corenet-published, corenet-certified-relative, "
+        "corenet-certified-additive, corenet-budget (default: all)",
+    )
+    audit.add_argument("--eps", type=float, default=0.5, help="relative error asked for, in (0, 1] (default: 0.5)")
+    audit.add_argument("--delta", type=float, default=0.05, help="failure probability, in (0, 1) (default: 0.05)")
+    audit.add_argument("--max-trials", type=int, default=10_000, help="budget of each verdict (default: 10000)")
+    audit.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
+    audit.add_argument("--out", required=True, help="folder for index.html and audit.json")
+    audit.set_defaults(run=_command("audit", "audit_net"), takes_fields=True)
+
+    plan = commands.add_parser("plan", help="the constants of the theory, before any net exists")
+    plan.add_argument("--sizes", required=True, help="layer sizes, input first: 784,300,100,10")
+    plan.add_argument("--delta", type=float, required=True, help="failure probability, in (0, 1)")
+    plan.add_argument("--total", type=float, help="total sensitivity S of one group; with --eps: sample sizes")
+    plan.add_argument("--eps", type=float, help="relative error of that group, in (0, 1]")
+    plan.add_argument("--K", type=float, help="constant K of the sample sizes (default: ln(eta eta*))")
+    plan.add_argument("--json", action="store_true", help="print JSON")
+    plan.set_defaults(run=_command("theory", "plan"), takes_fields=False)
+
+    theorems = commands.add_parser("theorems", help="the theorem ledger: what holds, what is refuted, and why")
+    theorems.add_argument("key", nargs="?", metavar="KEY", help="one theorem whole (default: a table of all)")
+    theorems.add_argument("--json", action="store_true", help="print JSON: a list with one object per theorem")
+    theorems.set_defaults(run=_command("theory", "theorems_of"), takes_fields=False)
+
+    verify = commands.add_parser(
+        "verify",
+        help="try to refute a claim by trials",
+        epilog="Exit codes: 0 the requirement is met, 1 violated, 2 bad input, 3 undecided where upheld was required, "
+        "4 a trial raised an exception.",
+    )
+    verify.add_argument(
+        "claim", metavar="CLAIM.toml", help="the claim, its trial and its budget; see docs/guarantees.md"
+    )
+    verify.add_argument(
+        "--require", choices=("not-violated", "upheld"), default="not-violated", help="(default: %(default)s)"
+    )
+    verify.add_argument("--executor", help="serial, process:N or dask:tcp://HOST:PORT (default: all cores if it pays)")
+    verify.add_argument("--max-trials", type=int, help="budget in trials (default: the file's, else 10000)")
+    verify.add_argument("--max-seconds", type=float, help="budget in seconds (default: the file's, else none)")
+    verify.add_argument("--seed", type=int, help="root seed (default: the file's, else 0)")
+    verify.add_argument("--record", help="JSON file that keeps the run: a killed one goes on with the same command")
+    verify.add_argument("--replay", type=int, metavar="TRIAL", help="run this one trial again and print its answer")
+    verify.add_argument("--json", metavar="PATH", help="write the verdict as JSON; - for stdout")
+    verify.set_defaults(run=_command("claims", "verify_claim"), takes_fields=False)
+
+    trials = commands.add_parser("trials", help="how many trials a verdict takes, before any is run")
+    trials.add_argument("--delta", type=float, required=True, help="failure probability of the claim, in (0, 1)")
+    trials.add_argument("--ratio", type=float, nargs="*", help="true rates as multiples of delta (default: 0 0.5 2)")
+    trials.add_argument("--alpha-upheld", type=float, default=1e-3, help="error level of upheld (default: 1e-3)")
+    trials.add_argument("--alpha-violated", type=float, default=1e-6, help="error level of violated (default: 1e-6)")
+    trials.add_argument("--json", action="store_true", help="print JSON")
+    trials.set_defaults(run=_command("claims", "trials"), takes_fields=False)
+    return parser
+
+
+def _command(module: str, name: str) -> Command:
+    """A command that is imported when it runs."""
+    return lambda args: getattr(import_module(f"boundlab.cli.{module}"), name)(args)

@@ -1,0 +1,121 @@
+"""boundlab verify | trials: any claim, from a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from boundlab.cli.console import stdout
+from boundlab.verification.run import verify
+from boundlab.verification.verdict import State, Verdict
+
+TRIAL_RAISED = 4
+
+
+def verify_claim(args: argparse.Namespace) -> int:
+    """Run the claim of a file; the exit code says what came of it."""
+    from boundlab.claim_files import executor_named, read_claim_file
+    from boundlab.files import writable
+    from boundlab.verification.run import Interrupted, replay
+
+    asked = read_claim_file(args.claim)
+    given = {"max_trials": args.max_trials, "max_seconds": args.max_seconds, "seed": args.seed, "record": args.record}
+    options = dict(asked.options) | {name: value for name, value in given.items() if value is not None}
+    if args.replay is not None:
+        kept = {name: options[name] for name in ("seed", "batch") if name in options}
+        print(replay(asked.claim, asked.trial, args.replay, inputs=asked.inputs, **kept))
+        return 0
+    if args.json not in (None, "-"):
+        writable(Path(args.json))
+    executor, close = executor_named(args.executor)
+    try:
+        verdict = verify(
+            asked.claim, asked.trial, inputs=asked.inputs, executor=executor, progress=_teller(), **options
+        )
+    except Interrupted as stopped:
+        print(f"boundlab: {stopped.verdict.trials} trials were run; {_how_to_go_on(args)}.", file=sys.stderr)
+        return 130
+    except Exception as fault:
+        notes = getattr(fault, "__notes__", ())
+        if not any(note.startswith("raised in trial") for note in notes):
+            raise
+        print(f"boundlab: {type(fault).__name__}: {fault}; {' '.join(notes)}", file=sys.stderr)
+        return TRIAL_RAISED
+    finally:
+        close()
+    if args.json is not None:
+        text = verdict.to_json(None if args.json == "-" else args.json)
+        if args.json == "-":
+            print(text, end="")
+    _show(verdict, to_stderr=args.json == "-")
+    return _code(verdict, args.require)
+
+
+def _code(verdict: Verdict, require: str) -> int:
+    if verdict.state is State.VIOLATED:
+        return 1
+    return 3 if require == "upheld" and verdict.state is State.UNDECIDED else 0
+
+
+def _how_to_go_on(args: argparse.Namespace) -> str:
+    if args.record:
+        return "the same command goes on where they ended"
+    return "with --record FILE a run can be gone on with"
+
+
+def _show(verdict: Verdict, *, to_stderr: bool) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False) if to_stderr else stdout()
+    rate = f"{verdict.failures:,} failures and {verdict.unknown:,} unknown in {verdict.trials:,} trials"
+    console.print(f"{verdict.claim.name}: {str(verdict.state).upper()} at delta = {verdict.delta:g}")
+    console.print(f"  {rate} ({verdict.stopped_because}). {verdict.resolution}")
+    for warning in verdict.warnings:
+        console.print(f"  warning: {warning}")
+
+
+def _teller() -> Callable[[int, int, int], None]:
+    """A line on stderr: renewed on a terminal, every ten seconds elsewhere."""
+    live, last = sys.stderr.isatty(), [time.monotonic() if not sys.stderr.isatty() else 0.0]
+
+    def tell(trials: int, failures: int, unknown: int) -> None:
+        now = time.monotonic()
+        if now - last[0] < (0.1 if live else 10.0):
+            return
+        last[0] = now
+        text = f"{trials:,} trials, {failures:,} failures, {unknown:,} unknown"
+        print(f"\r{text}" if live else text, end="" if live else "\n", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def trials(args: argparse.Namespace) -> int:
+    """Print how many trials a verdict takes."""
+    import json
+
+    from boundlab.verification.planning import plan_trials
+
+    plan = plan_trials(
+        args.delta,
+        ratio=tuple(args.ratio or (0.0, 0.5, 2.0)),
+        alpha_upheld=args.alpha_upheld,
+        alpha_violated=args.alpha_violated,
+    )
+    if args.json:
+        print(json.dumps(plan.rows(), indent=1))
+        return 0
+    from rich.table import Table
+
+    rows = plan.rows()
+    table = Table(title=f"Trials until a verdict on P(failure) <= {args.delta:g}", title_justify="left")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(
+            *(f"{v:,.4g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v) for v in row.values())
+        )
+    stdout().print(table)
+    return 0

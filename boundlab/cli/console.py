@@ -1,0 +1,52 @@
+"""Where the command line writes: tables on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Progress = Callable[[float, str], None]
+
+
+def stdout() -> Any:
+    """A console on stdout, 120 columns wide where that is no terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Show one progress bar on stderr; on no terminal, one line whenever the text changes."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        last = [""]
+
+        def line(share: float, text: str) -> None:
+            if text != last[0]:
+                last[0] = text
+                print(f"{share:4.0%}  {text}", file=sys.stderr, flush=True)
+
+        yield line
+        return
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def update(share: float, text: str) -> None:
+            bar.update(task, completed=share, description=text)
+
+        yield update

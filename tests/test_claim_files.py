@@ -1,0 +1,136 @@
+"""Claims in files: read strictly, run from the command line, with exit codes that a CI job can use."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from boundlab import Claim, InvalidParameter, verify
+from boundlab.claim_files import executor_named, read_claim_file
+from boundlab.cli import main
+
+TRIALS = """
+import numpy as np
+
+def rarely(rng, n):
+    return rng.random(n) < 0.001
+
+def often(rng, n):
+    return rng.random(n) < 0.3
+
+def close(rng, n):
+    return rng.random(n) < 0.04
+
+def broken(rng, n):
+    raise ZeroDivisionError("no such coin")
+
+def above(rng, x):
+    return x[:, 0] > 0.99
+
+def inputs(rng, n):
+    return rng.random((n, 2))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "coin_trials_of_test.py").write_text(TRIALS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "coin_trials_of_test", raising=False)
+    return tmp_path
+
+
+def claim_file(folder: Path, trial: str, *lines: str, delta: float = 0.05) -> str:
+    run = "\n".join([f'trial = "coin_trials_of_test:{trial}"', *lines])
+    path = folder / "claim.toml"
+    path.write_text(f'[claim]\nname = "a coin"\ndelta = {delta}\n\n[run]\n{run}\n', encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("trial", "words", "code", "word"),
+    [
+        ("rarely", [], 0, "UPHELD"),
+        ("often", [], 1, "VIOLATED"),
+        ("close", ["--max-trials", "50"], 0, "UNDECIDED"),
+        ("close", ["--max-trials", "50", "--require", "upheld"], 3, "UNDECIDED"),
+        ("rarely", ["--require", "upheld", "--executor", "process:2"], 0, "UPHELD"),
+    ],
+)
+def test_the_exit_code_says_what_came_of_it(
+    folder: Path, capsys: pytest.CaptureFixture[str], trial: str, words: list[str], code: int, word: str
+) -> None:
+    assert main(["verify", claim_file(folder, trial), *words]) == code
+    assert word in capsys.readouterr().out
+
+
+def test_the_command_gives_the_verdict_of_the_function(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", claim_file(folder, "close", "seed = 3", "max_trials = 400"), "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    direct = verify(Claim(name="a coin", delta=0.05), lambda rng, n: rng.random(n) < 0.04, seed=3, max_trials=400)
+    assert json.loads(captured.out) == direct.to_dict()
+    assert "UNDECIDED" in captured.err
+
+
+def test_a_trial_that_raises_ends_with_its_own_code_and_the_way_to_replay(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", claim_file(folder, "broken")]) == 4
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError: no such coin" in err
+    assert "trial 0" in err
+
+
+def test_a_trial_is_replayed_by_its_index(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = claim_file(folder, "often")
+    main(["verify", path, "--json", str(folder / "v.json")])
+    first = json.loads((folder / "v.json").read_text(encoding="utf-8"))["first_failures"]
+    capsys.readouterr()
+    for index in range(first[-1] + 1):
+        assert main(["verify", path, "--replay", str(index)]) == 0
+        assert capsys.readouterr().out == ("[ True]\n" if index in first else "[False]\n")
+
+
+def test_inputs_are_drawn_for_each_trial(folder: Path) -> None:
+    path = claim_file(folder, "above", 'inputs = "coin_trials_of_test:inputs"')
+    assert main(["verify", path, "--require", "upheld"]) == 0
+
+
+def test_a_record_goes_on_where_it_ended(folder: Path) -> None:
+    path = claim_file(folder, "close")
+    for budget in ("60", "200"):
+        assert main(["verify", path, "--record", "kept.json", "--max-trials", budget, "--json", "in_two.json"]) == 0
+    assert main(["verify", path, "--max-trials", "200", "--json", "at_once.json"]) == 0
+    assert (folder / "in_two.json").read_bytes() == (folder / "at_once.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("no toml", "readable TOML"),
+        ("[claim]\nname = 'a'\ndelta = 0.1", r"the tables \[claim\] and \[run\]"),
+        ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\nmax_trials = 3", "must name a trial"),
+        ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 'm:f'\ncolour = 3", "may hold trial, inputs"),
+        ("[claim]\nname = 'a'\n[run]\ntrial = 'm:f'", "must hold name and delta"),
+        ("[claim]\nname = 'a'\ndelta = 0.1\nfoo = 1\n[run]\ntrial = 'm:f'", "must hold name and delta"),
+        ("[claim]\nname = 'a'\ndelta = 2.0\n[run]\ntrial = 'coin_trials_of_test:rarely'", "delta must be in"),
+        ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 'no_such_module_here:f'", "must import and run"),
+        ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 'coin_trials_of_test'", "named as module:function"),
+        ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 3", "named as module:function"),
+        ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 'coin_trials_of_test:np'", "named as module:function"),
+    ],
+)
+def test_a_broken_file_is_refused_with_the_rule(folder: Path, text: str, rule: str) -> None:
+    (folder / "claim.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidParameter, match=rule):
+        read_claim_file(folder / "claim.toml")
+
+
+@pytest.mark.parametrize("text", ["", "threads", "process", "process:0", "process:x", "dask:", "serial:2"])
+def test_an_unknown_executor_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="an executor must be"):
+        executor_named(text)
