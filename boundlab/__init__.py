@@ -66,6 +66,33 @@ if TYPE_CHECKING:
     from boundlab.verification import Verdict as Verdict
     from boundlab.verification import replay as replay
     from boundlab.verification import verify as verify
+    from boundlab.verification.clusters import dask_executor as dask_executor
+    from boundlab.verification.clusters import submitit_executor as submitit_executor
+    from boundlab.verification.crossed import CrossedVerdict as CrossedVerdict
+    from boundlab.verification.crossed import verify_crossed as verify_crossed
+    from boundlab.verification.levels import Levels as Levels
+    from boundlab.verification.levels import largest_level as largest_level
+    from boundlab.verification.levels import verify_levels as verify_levels
+    from boundlab.verification.planning import Detectable as Detectable
+    from boundlab.verification.planning import TrialPlan as TrialPlan
+    from boundlab.verification.planning import detectable as detectable
+    from boundlab.verification.planning import plan_trials as plan_trials
+    from boundlab.verification.points import PointVerdicts as PointVerdicts
+    from boundlab.verification.points import searched_point as searched_point
+    from boundlab.verification.points import verify_at_points as verify_at_points
+    from boundlab.verification.rare import RareFailure as RareFailure
+    from boundlab.verification.rare import rare_failure as rare_failure
+    from boundlab.verification.rare import rare_failure_of as rare_failure_of
+    from boundlab.verification.solving import Tightness as Tightness
+    from boundlab.verification.solving import solve as solve
+    from boundlab.verification.tilted_sums import SampledSum as SampledSum
+    from boundlab.verification.trials import AtPoint as AtPoint
+    from boundlab.verification.trials import Everywhere as Everywhere
+    from boundlab.verification.trials import FreshPairs as FreshPairs
+    from boundlab.verification.trials import OverSet as OverSet
+    from boundlab.verification.trials import Searched as Searched
+    from boundlab.verification.trials import SharedInputs as SharedInputs
+    from boundlab.verification.trials import nested_trial as nested_trial
 
 __version__ = "0.1.0"
 
@@ -101,6 +128,23 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "ProcessPool",
         "Interrupted",
     ),
+    "boundlab.verification.trials": (
+        "FreshPairs",
+        "AtPoint",
+        "Everywhere",
+        "Searched",
+        "nested_trial",
+        "SharedInputs",
+        "OverSet",
+    ),
+    "boundlab.verification.points": ("searched_point", "verify_at_points", "PointVerdicts"),
+    "boundlab.verification.crossed": ("verify_crossed", "CrossedVerdict"),
+    "boundlab.verification.levels": ("verify_levels", "largest_level", "Levels"),
+    "boundlab.verification.solving": ("solve", "Tightness"),
+    "boundlab.verification.planning": ("plan_trials", "detectable", "TrialPlan", "Detectable"),
+    "boundlab.verification.rare": ("rare_failure", "rare_failure_of", "RareFailure"),
+    "boundlab.verification.tilted_sums": ("SampledSum",),
+    "boundlab.verification.clusters": ("dask_executor", "submitit_executor"),
     # the theorem ledger
     "boundlab.ledger": ("theorems", "Ledger", "LedgerEntry"),
     # records

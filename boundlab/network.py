@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,15 @@ class Network:
     def nnz(self) -> int:
         """Non-zero weights (biases not counted)."""
         return sum(int(np.count_nonzero(layer.weight)) for layer in self.layers)
+
+    @property
+    def digest(self) -> str:
+        """The blake2b-128 digest, in hex, of sizes, weights, biases and activations: equal nets, equal digests."""
+        found = hashlib.blake2b(repr([(*w.weight.shape, w.relu) for w in self.layers]).encode(), digest_size=16)
+        for layer in self.layers:
+            found.update(layer.weight.tobytes())
+            found.update(layer.bias.tobytes())
+        return found.hexdigest()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Outputs f(x), shape (points, classes), for x of shape (points, features)."""

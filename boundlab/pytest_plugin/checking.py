@@ -32,7 +32,7 @@ OF_RUN = ("max_trials", "alpha", "batch", "trial_seconds", "method")
 CALIBRATION_SECONDS = 0.5
 """How long --guarantee-calibrate measures how quick trials are."""
 
-PLANNED = 600.0, 10_000_000
+PLANNED = 600.0, 1_000_000
 """How many trials it looks ahead: so many in units of 1/delta, but no more than that."""
 
 Trial = Callable[..., Any]
@@ -287,16 +287,14 @@ class Guarantee:
         limits = [run["max_trials"], *([] if budget is None else [max(1, int(pace * budget))])]
         trials = min(limits if inputs is None or callable(inputs) else [*limits, len(inputs)])
         ahead = claim.population or min(PLANNED[1], math.ceil(PLANNED[0] / claim.delta))
-        ratios = (0.0, 2.0) if 2 * claim.delta <= 1 else (0.0,)
-        needs = []
-        for planned in plan_trials(claim, ratio=ratios, method=method, max_trials=ahead, **levels).runs:
-            verdict, size = "violated" if planned.ratio > 1 else "upheld", planned.quantile
-            needed = f"more than {ahead} trials" if size is None else f"{size} trials ({size / pace:.2g} s)"
-            needs.append(f"{planned.rate:g} is {verdict} by {needed}")
+        plan = plan_trials(claim, ratio=min(2.0, 1 / claim.delta), method=method, max_trials=ahead, **levels)
+        (double,) = plan.runs
+        needed = f"more than {ahead} trials" if double.quantile is None else f"{double.quantile} trials"
         self._end(
             "calibrated",
             f"about {float(f'{pace:.2g}'):,g} trials/s, {trials} in the budget: "
-            f"{_finds(claim, trials, method, levels)}; a rate of {', of '.join(needs)}",
+            f"{_finds(claim, trials, method, levels)}; {plan.fewest} trials uphold it if none fails "
+            f"({plan.fewest / pace:.2g} s), and {needed} refute a rate of {double.rate:g}",
         )
 
     def _end(self, kind: str, text: str) -> None:

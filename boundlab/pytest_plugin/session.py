@@ -186,7 +186,7 @@ class GuaranteeSession:
         entries = [*self.entries.values()]
         if not (entries or self.notes):
             return
-        terminalreporter.section("guarantees")
+        terminalreporter.write_sep("=", "guarantees")
         for line in tables.summary(entries, self.notes, quiet=self.config.get_verbosity() < 0):
             terminalreporter.write_line(line)
         if self.compared is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 COLUMNS = ("test", "claim", "trials", "fail", "rate", "verdict", "log10 e-", "log10 e+", "stopped")
+STATES = ("violated", "upheld", "undecided", "smoke")
 Entry = dict[str, Any]
 
 
@@ -22,8 +23,8 @@ def summary(entries: Sequence[Entry], notes: Sequence[dict[str, Any]], *, quiet:
 def totals(entries: Sequence[Entry]) -> str:
     """How many failed, and of the others how many are upheld and how many undecided: "1 failed, 2 upheld"."""
     failed = sum(entry["outcome"] == "failed" for entry in entries)
-    others = [entry["verdict"]["verdict"] for entry in entries if entry["outcome"] != "failed"]
-    counts = [("failed", failed), *((state, others.count(state)) for state in ("violated", "upheld", "undecided"))]
+    others = [_state(entry) for entry in entries if entry["outcome"] != "failed"]
+    counts = [("failed", failed), *((state, others.count(state)) for state in STATES)]
     return ", ".join(f"{count} {name}" for name, count in counts if count)
 
 
@@ -57,11 +58,17 @@ def _cells(entry: Entry) -> list[str]:
         str(n),
         f"{k}" + (f"+{unknown}?" if unknown else ""),
         f"{k / n:.2e}" if n else "-",
-        "smoke" if entry["smoke"] else verdict["verdict"],
+        _state(entry),
         log10(verdict["log_e_upheld"]),
         log10(verdict["log_e_violated"]),
         verdict["stopped_because"],
     ]
+
+
+def _state(entry: Entry) -> str:
+    """The verdict; of a few trials only, that it was one of a few trials."""
+    state = entry["verdict"]["verdict"]
+    return "smoke" if entry["smoke"] and state != "violated" else state
 
 
 def log10(log_e: float | str | None) -> str:

@@ -45,7 +45,7 @@ def plot_levels(levels: Levels, ax: Axes | None = None, *, alpha: float = 0.05) 
 
 
 def plot_tail_of_levels(
-    levels: Levels, eps: Callable[[float], float] | None = None, ax: Axes | None = None, *, alpha: float = 0.05
+    levels: Levels, ax: Axes | None = None, *, eps: Callable[[float], float] | None = None, alpha: float = 0.05
 ) -> Axes:
     """Draw the error's tail P(error > eps(delta)) on log axes beside the theorem's, which is delta.
 

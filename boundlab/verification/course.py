@@ -92,6 +92,7 @@ class Course:
     failures: list[int] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
     idle: int = 0
+    pairs: int = 0  # pairs of failures in one batch
     state: str = State.UNDECIDED
 
 
@@ -253,12 +254,21 @@ def _after(rule: Rule, course: Course, block: Block, batch: int, limit: int) -> 
         failures=_noted(course.failures, before.trials, failed),
         unknown=_noted(course.unknown, before.trials, undecided),
         idle=course.idle + sum(before.trials <= unit * batch < end for unit in block.idle),
+        pairs=course.pairs + _pairs(before.trials, failed, batch),
         state=str(state),
     )
 
 
 def _noted(noted: list[int], before: int, which: np.ndarray) -> list[int]:
     return [*noted, *(before + np.flatnonzero(which)[: NOTED - len(noted)]).tolist()]
+
+
+def _pairs(before: int, failed: np.ndarray, batch: int) -> int:
+    """Pairs of failures that fell into one batch."""
+    if batch == 1:
+        return 0
+    each = np.bincount((before + np.flatnonzero(failed)) // batch - before // batch)
+    return int((each * (each - 1) // 2).sum())
 
 
 def _next_step(n: int) -> int:
@@ -298,6 +308,9 @@ def warnings(fixed: Run, course: Course, budget: int) -> tuple[str, ...]:
         health.too_few_trials(budget, fixed.rule.fewest) if course.state == State.UNDECIDED else None,
         health.idle_streams(course.idle, -(-used // fixed.batch)) if drawn else None,
         health.shared_inputs(fixed.points, used) if drawn else None,
+        health.shared_coins(course.pairs, fixed.rule.counts(course.tally).failures, used, fixed.batch)
+        if drawn
+        else None,
     )
     return tuple(text for text in found if text is not None)
 

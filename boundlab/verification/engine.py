@@ -40,6 +40,9 @@ BLOCK_SECONDS = 0.2
 HERE_SECONDS = 0.1
 """What a block in this process aims at."""
 
+BLOCK_TRIALS = 1 << 18
+"""What a block holds at most: the rule looks at all of them at once, a few hundred bytes for each."""
+
 SPILL_SECONDS = 2.0
 """How long a run without executor stays in this process, before it goes on in a pool of processes."""
 
@@ -105,7 +108,7 @@ class _Span:
         """Let the next block be at most four times as long as this one was, and at most so many seconds."""
         if block.units:
             fitting = int(block.units * seconds / max(block.seconds, 1e-6))
-            self.units = max(1, min(4 * block.units, fitting, 1 << 16))
+            self.units = max(1, min(4 * block.units, fitting, BLOCK_TRIALS // self.work.batch))
 
     def check(self) -> None:
         """Raise _Deadline when the time is up."""

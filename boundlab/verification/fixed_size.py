@@ -13,8 +13,8 @@ from boundlab.concentration.binomial import log_cdf, log_sf, lower_limit, upper_
 from boundlab.verification.boundaries import Boundaries, first_where
 from boundlab.verification.rules import BoundaryRule, Findings
 
-LARGEST = 10_000_000
-"""Trials up to which `power_size` searches."""
+MOST_FAILURES = 2_000
+"""Critical counts up to which `power_size` searches: for rates within some 15 % of delta no size is found."""
 
 
 @implements("clopper_pearson1934")
@@ -92,7 +92,7 @@ def power_size(delta: float, rate: float, alpha: float, power: float) -> int:
     Raises
     ------
     InvalidParameter
-        If a level is outside its range, or more than LARGEST trials are needed.
+        If a level is outside its range, or the test would have to count more than MOST_FAILURES failures.
 
     Notes
     -----
@@ -106,19 +106,18 @@ def power_size(delta: float, rate: float, alpha: float, power: float) -> int:
     d, wanted, level = probability("delta", delta), math.log(probability("power", power)), _log_down(alpha)
     if not 0.0 <= rate <= 1.0 or rate == d:
         raise InvalidParameter(f"rate must be in [0, 1] and other than delta={d!r}, got rate={rate!r}.")
-    n, k = 1, 0
-    while n < LARGEST:
+    n = 1
+    for k in range(MOST_FAILURES):
         if rate < d:  # k failures uphold from some n on, and their power falls with n
-            n = first_where(lambda m, k=k: log_cdf(k, m, d)[1] <= level, max(n, k + 1), LARGEST)
+            n = first_where(lambda m, k=k: log_cdf(k, m, d)[1] <= level, max(n, k + 1), 2**53)
             if log_cdf(k, n, rate)[0] >= wanted:
                 return n
         else:  # k + 1 failures violate up to some n, and their power rises with n
-            end = first_where(lambda m, k=k: log_sf(k + 1, m, d)[1] > level, max(n, k + 1), LARGEST)
+            end = first_where(lambda m, k=k: log_sf(k + 1, m, d)[1] > level, max(n, k + 1), 2**53)
             if end > max(n, k + 1) and log_sf(k + 1, end - 1, rate)[0] >= wanted:
                 return first_where(lambda m, k=k: log_sf(k + 1, m, rate)[0] >= wanted, max(n, k + 1), end - 1)
             n = end
-        k += 1
-    raise InvalidParameter(f"the power must be reached within {LARGEST} trials, got rate={rate!r} beside delta={d!r}.")
+    raise InvalidParameter(f"rate must be further from delta={d!r} for a fixed size, got rate={rate!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,3 +33,19 @@ def shared_inputs(points: np.ndarray | None, used: int) -> str | None:
     if distinct == used:
         return None
     return f"shared_inputs: {used - distinct} of {used} inputs repeat an earlier one; are they independent draws?"
+
+
+def shared_coins(pairs: int, failures: int, trials: int, batch: int) -> str | None:
+    """Failures that come in batches: trials of one batch have a coin in common, and count for less than they are.
+
+    Of all pairs of failures, independent trials put a share (batch - 1)/(trials - 1) into one batch each.
+    """
+    if batch == 1 or trials <= batch or failures < 2:
+        return None
+    expected = failures * (failures - 1) / 2 * (batch - 1) / (trials - 1)
+    if pairs <= expected + 6.0 * expected**0.5 + 20.0:
+        return None
+    return (
+        f"shared_coins: {pairs} pairs of failures fell into one batch, where independent trials put about "
+        f"{expected:.0f}; outcomes that share a coin are no independent trials"
+    )

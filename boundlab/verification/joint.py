@@ -32,7 +32,7 @@ def joint_claim(compression: Compression, eps: float | None, delta: float | None
     if eps is not None:
         positive("eps", eps)
     failing = probability("delta", method.delta if delta is None else delta)
-    parameters = {"method": repr(method), "sizes": list(compression.original.sizes), "eps": eps}
+    parameters = {"method": repr(method), "net": compression.original.digest, "eps": eps}
     if eps is None:
         name = f"{method.name}: |f̂(x) - f(x)| ≤ e^L(x) in every output"
         trial = additive_trial(compression)

@@ -87,15 +87,11 @@ def absorption(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoppingLaw:
-    """When a walk meets a boundary: P(low at n) and P(high at n), for n = 0, 1, ..., last."""
+    """When a walk meets a boundary: P(low at n) and P(high at n), for n = 0, 1, ..., last, and P(neither)."""
 
     low: np.ndarray
     high: np.ndarray
-
-    @property
-    def neither(self) -> float:
-        """P(no boundary up to the last trial)."""
-        return max(0.0, 1.0 - float(self.low.sum() + self.high.sum()))
+    neither: float
 
     @property
     def mean(self) -> float:
@@ -145,9 +141,9 @@ def stopping_law(boundaries: Boundaries, p: float, *, population: int | None = N
     size = 0 if population is None else positive_int("population", population)
     if population is not None and size < len(low) - 1:
         raise InvalidParameter(f"population must be at least the last trial {len(low) - 1}, got {size}.")
-    law = StoppingLaw(low=np.zeros(len(low)), high=np.zeros(len(low)))
-    _walk(low, high, float(p), round(p * size), size, law.low, law.high)
-    return law
+    at_low, at_high = np.zeros(len(low)), np.zeros(len(low))
+    neither = _walk(low, high, float(p), round(p * size), size, at_low, at_high)
+    return StoppingLaw(low=at_low, high=at_high, neither=neither)
 
 
 @njit(cache=True)
@@ -171,4 +167,5 @@ def _walk(low, high, p, failing, population, at_low, at_high):
             mass[end] = 0.0
             end -= 1
         if first > end:
-            return
+            return 0.0
+    return mass[first : end + 1].sum()

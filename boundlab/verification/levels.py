@@ -98,11 +98,11 @@ class Levels(Record):
 
         return plot_levels(self, ax)
 
-    def plot_tail(self, eps: Callable[[float], float] | None = None, ax: Axes | None = None) -> Axes:
+    def plot_tail(self, ax: Axes | None = None, *, eps: Callable[[float], float] | None = None) -> Axes:
         """Draw the error's tail on log axes beside the theorem's, given eps(delta); without it, against delta."""
         from boundlab.report.guarantee_figures import plot_tail_of_levels
 
-        return plot_tail_of_levels(self, eps, ax)
+        return plot_tail_of_levels(self, ax, eps=eps)
 
     def rows(self) -> list[Row]:
         """One line per level."""

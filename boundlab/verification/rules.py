@@ -36,12 +36,14 @@ def as_outcomes(answer: Any, n: int, *, of: str = "trial") -> np.ndarray:
         raise InvalidParameter(
             f"{of} must return {n} outcomes, one each, got shape {array.shape}{pooled if array.ndim > 1 else ''}."
         )
-    if array.dtype.kind not in "biu":
+    if array.dtype.kind == "b":
+        return array.astype(np.int8)
+    if array.dtype.kind not in "iu":
         share = "; shares are outcomes for 'coins, mean over a set' only" if array.dtype.kind == "f" else ""
         raise InvalidParameter(f"outcomes must be bool or the whole numbers 0, 1, 2, got dtype {array.dtype}{share}.")
-    known = (array == Outcome.OK) | (array == Outcome.FAILED) | (array == Outcome.UNKNOWN)
-    if not known.all():
-        raise InvalidParameter(f"outcomes must be 0 ok, 1 failed or 2 unknown, got {array[~known][0]}.")
+    outside = (array < 0) | (array > 2)
+    if outside.any():
+        raise InvalidParameter(f"outcomes must be 0 ok, 1 failed or 2 unknown, got {array[outside][0]}.")
     return array.astype(np.int8)
 
 

@@ -52,7 +52,7 @@ def stream(claim_id: str, seed: int, block: int) -> np.random.Generator:
 
 
 class Streams:
-    """The streams of one claim and seed through one generator that is set anew: 1.4 us each instead of 10 us.
+    """The streams of one claim and seed through one generator that is set anew: 1 us each instead of 10 us.
 
     `streams(k)` leaves the same draws to come as `stream(claim_id, seed, k)`; it takes the generator away from the
     stream before it.
@@ -67,17 +67,18 @@ class Streams:
         """Stand at the start of stream 0."""
         self._generator = stream(claim_id, seed, 0)
         self._start = dict(self._generator.bit_generator.state)  # nothing drawn: no buffered words
+        self._counter = self._start["state"]["counter"] = np.zeros(4, np.uint64)
 
     def __call__(self, block: int) -> np.random.Generator:
         """The generator at the start of stream number `block`, in [0, 2^64)."""
-        self._start["state"]["counter"] = np.array([0, 0, block, 0], np.uint64)
+        self._counter[2] = block
         self._generator.bit_generator.state = self._start
         return self._generator
 
     def untouched(self) -> bool:
         """Whether nothing was drawn since the stream was set."""
         now = self._generator.bit_generator.state
-        same = np.array_equal(now["state"]["counter"], self._start["state"]["counter"])
+        same = np.array_equal(now["state"]["counter"], self._counter)
         return bool(same and now["buffer_pos"] == self._start["buffer_pos"] and now["has_uint32"] == 0)
 
 
