@@ -195,6 +195,10 @@ def coins_up_to_ten(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
     return np.array([value < 10.0 and rng.random() < 0.0 for value in x[:, 0]])
 
 
+def one_coin() -> float:
+    return float(np.random.random())
+
+
 PREPARED: list[float] = []
 
 

@@ -27,9 +27,10 @@ BUDGET: dict[str, Any] = {"max_trials": 500, "alpha_upheld": 0.05, "alpha_violat
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    distributed = pytest.importorskip("distributed")
+    distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),  # each death reaches us
         distributed.LocalCluster(host="127.0.0.1", silence_logs=50, **options) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -79,7 +80,7 @@ def test_a_bad_trial_on_dask_is_told_by_its_index(dask: DaskExecutor) -> None:
 
 
 def test_equal_calls_on_dask_are_different_tasks(dask: DaskExecutor) -> None:
-    calls = [dask.submit(np.random.random) for _ in range(20)]
+    calls = [dask.submit(trials.one_coin) for _ in range(20)]
     assert len({call.result() for call in calls}) == 20
 
 
@@ -87,13 +88,13 @@ def test_a_message_to_dask_is_small_however_large_the_trial(dask: DaskExecutor) 
     heavy = Heavy(np.random.default_rng(0).random(1 << 20))  # 8 MB
     shared = dask.share(heavy)
     assert len(shared.key) < 100, "what is sent with a task"
-    assert dask.submit(ballast_of, shared).result() == float(heavy.ballast.sum())
+    assert dask.submit(ballast_of, shared).result() == float(heavy.ballast[-1])
     verdict = verify(CLAIM, heavy, executor=dask)
     assert verdict.to_json() == verify(CLAIM, heavy, executor=1).to_json()
 
 
 def ballast_of(heavy: Heavy) -> float:
-    return float(heavy.ballast.sum())
+    return float(heavy.ballast[-1])
 
 
 def test_a_trial_that_hangs_on_dask_is_unknown(dask: DaskExecutor) -> None:
@@ -121,3 +122,25 @@ def jobs(tmp_path: Path) -> Iterator[clusters.SubmititExecutor]:
     pytest.importorskip("submitit")
     with submitit_executor(tmp_path / "jobs", cluster="local", jobs=2, block_seconds=0.5) as executor:
         yield executor
+
+
+@pytest.mark.parametrize("rate", [0.05])
+def test_one_verdict_on_jobs_of_which_one_is_killed(rate: float, jobs: clusters.SubmititExecutor) -> None:
+    killed: list[int] = []
+
+    def kill() -> None:
+        while not killed:
+            for job in list(jobs._jobs.values()):
+                children = Path(f"/proc/{job.job_id}/task/{job.job_id}/children")
+                if children.exists() and (found := children.read_text(encoding="utf-8").split()):
+                    killed.append(int(found[0]))
+                    os.kill(killed[0], signal.SIGKILL)
+                    return
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    limits: dict[str, Any] = {"max_trials": 60, **OPEN}
+    verdict = verify(CLAIM, Coin(rate, seconds=0.01), executor=jobs, **limits)
+    killer.join()
+    assert verdict.to_json() == verify(CLAIM, Coin(rate), executor=1, **limits).to_json()

@@ -389,7 +389,7 @@ def test_anything_but_shares_is_refused(answer: np.ndarray, text: str) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        lambda: BoundedMean(delta=1e-40, **BOTH),
+        lambda: BoundedMean(delta=1e-13, **BOTH),
         lambda: WithoutReplacement(delta=0.05, population=0, **BOTH),
         lambda: FixedSize(at_upheld=0.05, at_violated=1.0, size=10, **BOTH),
     ],

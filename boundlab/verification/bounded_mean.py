@@ -28,7 +28,7 @@ from boundlab.verification.verdict import State
 DISTINCT = 10_000
 """How many distinct shares are remembered for the limits; beyond that the limits are those of the verdict alone."""
 
-_FEWEST_DELTA = 1e-30
+_SMALLEST = 1e-12  # of the means that are told apart from 0
 _BITS = 256  # the exponents of wealth count in units of so many bits
 
 
@@ -48,8 +48,8 @@ class BoundedMean(Rule):
     def __post_init__(self) -> None:
         for name in ("delta", "alpha_upheld", "alpha_violated"):
             object.__setattr__(self, name, probability(name, getattr(self, name)))
-        if self.delta < _FEWEST_DELTA:
-            raise InvalidParameter(f"delta must be at least {_FEWEST_DELTA:g}, got delta={self.delta!r}.")
+        if self.delta < _SMALLEST:
+            raise InvalidParameter(f"delta must be at least {_SMALLEST:g}, got delta={self.delta!r}.")
 
     @property
     def stakes(self) -> np.ndarray:
@@ -212,12 +212,12 @@ def _log_mean(kept: np.ndarray, gain: np.ndarray, values: np.ndarray, times: np.
 
 
 def _smallest(holds: Callable[[float], bool], *, below: bool = False) -> float:
-    """The smallest mean in [1e-30, 1) at which a condition that stays true holds, rounded up, 1 if none.
+    """The smallest mean in [1e-12, 1) at which a condition that stays true holds, rounded up, 1 if none.
 
     `below`: the largest mean before it, 0 if none. Positive floats are ordered as their bit patterns are; halving these
     ends within a relative 1e-10.
     """
-    low, high = (int(np.float64(end).view(np.int64)) for end in (_FEWEST_DELTA, 1.0))
+    low, high = (int(np.float64(end).view(np.int64)) for end in (_SMALLEST, 1.0))
     least = low
     while high - low > 2**19:
         middle = (low + high) // 2

@@ -43,7 +43,10 @@ def shared_coins(pairs: int, failures: int, trials: int, batch: int) -> str | No
     if batch == 1 or trials <= batch or failures < 2:
         return None
     expected = failures * (failures - 1) / 2 * (batch - 1) / (trials - 1)
-    if pairs <= expected + 6.0 * expected**0.5 + 20.0:
+    units = trials / batch
+    # The excess is about failures/(2 units) (X - units), X chi-squared with `units` degrees; above the bound of Laurent
+    # and Massart (2000) with a chance of 1e-6. Twenty pairs more for failures that are few.
+    if pairs <= expected + failures / units * ((14.0 * units) ** 0.5 + 14.0) + 20.0:
         return None
     return (
         f"shared_coins: {pairs} pairs of failures fell into one batch, where independent trials put about "
