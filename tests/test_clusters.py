@@ -21,6 +21,7 @@ from boundlab.verification.executors import WorkerLost
 from tests import engine_trials as trials
 from tests.engine_trials import CLAIM, OPEN, At, Coin, Heavy
 
+pytestmark = pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
 RATES = (CLAIM.delta / 2, CLAIM.delta, 2 * CLAIM.delta)
 BUDGET: dict[str, Any] = {"max_trials": 500, "alpha_upheld": 0.05, "alpha_violated": 1e-3}
 
@@ -120,7 +121,7 @@ def test_what_is_no_cluster_is_refused() -> None:
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[clusters.SubmititExecutor]:
     pytest.importorskip("submitit")
-    with submitit_executor(tmp_path / "jobs", cluster="local", jobs=2, block_seconds=0.5) as executor:
+    with submitit_executor(tmp_path / "jobs", cluster="local", jobs=2, block_seconds=30.0) as executor:
         yield executor
 
 
@@ -140,7 +141,7 @@ def test_one_verdict_on_jobs_of_which_one_is_killed(rate: float, jobs: clusters.
 
     killer = threading.Thread(target=kill)
     killer.start()
-    limits: dict[str, Any] = {"max_trials": 60, **OPEN}
+    limits: dict[str, Any] = {"max_trials": 40, **OPEN}
     verdict = verify(CLAIM, Coin(rate, seconds=0.01), executor=jobs, **limits)
     killer.join()
     assert verdict.to_json() == verify(CLAIM, Coin(rate), executor=1, **limits).to_json()

@@ -71,7 +71,7 @@ def test_an_undecided_size_narrows_nothing() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(1, 500), (1, 2), (40, 43), (20, 148)])
 def test_alpha_is_split_over_the_most_verdicts_there_can_be(low: int, high: int) -> None:
-    most = math.ceil(math.log2(high - low)) + 2
+    most = 2 * math.ceil(math.log2(high - low)) + 2
     found = solve(missed, low=low, high=high, max_trials=300, batch=300, alpha_upheld=0.01, alpha_violated=0.02)
     assert len(found.verdicts) <= most
     for _, verdict in found.verdicts:

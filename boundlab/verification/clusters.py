@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import threading
 import time
 import uuid
@@ -14,11 +16,14 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from boundlab._errors import InvalidParameter, positive, positive_int
+from boundlab._errors import BoundlabError, InvalidParameter, positive, positive_int
 from boundlab.verification.executors import WorkerLost, portable
 
 POLL_SECONDS = 0.5
 """How often the jobs of a batch system are looked at."""
+
+GRACE_SECONDS = 60.0
+"""How long after twice its limit a trial on another machine counts as hung, what it imports at first included."""
 
 ANSWER_SECONDS = 5.0
 """How long a dask worker may take to say what it is at."""
@@ -63,6 +68,7 @@ class DaskExecutor(Executor):
     def __init__(self, client: Any, *, owned: bool) -> None:
         """Take the client; an owned one is closed in the end."""
         self._client, self._owned = client, owned
+        self.grace_seconds = GRACE_SECONDS
         self._tasks = client.get_executor(pure=False, retries=3)  # pure: equal calls would be one
         self._keys: WeakKeyDictionary[Future[Any], str] = WeakKeyDictionary()
 
@@ -92,10 +98,13 @@ class DaskExecutor(Executor):
             return True
 
     def kill(self, future: Future[Any]) -> None:
-        """Give a task up and restart its worker, which takes a nanny."""
-        workers = self._at_work(future)
-        future.cancel()
-        self._client.restart_workers(workers)
+        """Give a task up, and let the nanny of its worker put a fresh one in its place."""
+        for worker in self._at_work(future):
+            known = self._client.scheduler_info()["workers"].get(worker, {})
+            if known.get("nanny") is None:
+                raise BoundlabError(f"a dask worker must have a nanny that can end a hung trial, {worker} has none.")
+            future.cancel()
+            self._client.run(_kill_worker, workers=[worker], nanny=True)
 
     def _at_work(self, future: Future[Any]) -> list[str]:
         stacks = self._client.sync(
@@ -112,6 +121,12 @@ class DaskExecutor(Executor):
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _kill_worker(dask_worker: Any) -> None:
+    """In a nanny, which dask hands in under this name."""
+    if dask_worker.pid is not None:
+        os.kill(dask_worker.pid, signal.SIGKILL)
 
 
 def submitit_executor(
@@ -167,7 +182,7 @@ class SubmititExecutor(Executor):
 
     def __init__(self, queue: Any, jobs: int, *, block_seconds: float, patience: float) -> None:
         """Take a submitit executor; a thread looks at its jobs."""
-        self.workers, self.block_seconds = jobs, block_seconds
+        self.workers, self.block_seconds, self.grace_seconds = jobs, block_seconds, GRACE_SECONDS
         self._queue, self._patience = queue, patience
         self._jobs: dict[Future[Any], Any] = {}
         self._files: list[Path] = []

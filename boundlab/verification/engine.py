@@ -105,10 +105,10 @@ class _Span:
         return None if self.points is None else self.points[first * n : (first + units) * n]
 
     def learn(self, block: Block, seconds: float) -> None:
-        """Let the next block be at most four times as long as this one was, and at most so many seconds."""
+        """Let the next block last so many seconds, but grow by steps: of 4, or where blocks are long by fewer ones."""
         if block.units:
-            fitting = int(block.units * seconds / max(block.seconds, 1e-6))
-            self.units = max(1, min(4 * block.units, fitting, BLOCK_TRIALS // self.work.batch))
+            fitting, growth = int(block.units * seconds / max(block.seconds, 1e-6)), max(4, int(seconds))
+            self.units = max(1, min(growth * block.units, fitting, BLOCK_TRIALS // self.work.batch))
 
     def check(self) -> None:
         """Raise _Deadline when the time is up."""

@@ -108,8 +108,8 @@ def solve(
 ) -> Tightness:
     """Find by bisection the smallest size at which a promise is upheld.
 
-    Asked are `high`, `low` and then midpoints, at most K = ceil(log2(high - low)) + 2 sizes, each by `verify` at
-    alpha/K on coins of its own. An undecided size narrows nothing: the search goes on above it.
+    Asked are `high`, `low`, midpoints towards the smallest size that is upheld, and midpoints towards the largest that
+    is violated: at most K = 2 ceil(log2(high - low)) + 2 sizes, each by `verify` at alpha/K on coins of its own.
 
     Parameters
     ----------
@@ -202,20 +202,34 @@ def solve(
 
 
 def _share(low: int, high: int) -> float:
-    """1/K for at most K = ceil(log2(high - low)) + 2 verdicts, rounded down."""
-    return (1.0 - 2.0**-50) / ((high - low - 1).bit_length() + 2)
+    """1/K for at most K = 2 ceil(log2(high - low)) + 2 verdicts, rounded down."""
+    return (1.0 - 2.0**-50) / (2 * (high - low - 1).bit_length() + 2)
 
 
 def _search(low: int, high: int, ask: Callable[[int], State]) -> None:
-    """Ask for `high`, for `low`, and for midpoints between the last size not upheld and the smallest upheld one."""
-    if ask(high) is not State.UPHELD or ask(low) is State.UPHELD:
+    """Ask for `high`, for `low`, and for midpoints: towards the smallest upheld, then the largest violated size."""
+    if ask(high) is not State.UPHELD or (first := ask(low)) is State.UPHELD:
         return
+    violated, not_violated = low, high  # no size between these two has been asked for yet
     while high - low > 1:
         middle = (low + high) // 2
-        if ask(middle) is State.UPHELD:
+        state = ask(middle)
+        if state is State.UPHELD:
             high = middle
         else:
             low = middle
+        if state is State.VIOLATED:
+            violated, not_violated = middle, high
+        else:
+            not_violated = min(not_violated, middle)
+    if first is not State.VIOLATED:
+        return
+    while not_violated - violated > 1:
+        middle = (violated + not_violated) // 2
+        if ask(middle) is State.VIOLATED:
+            violated = middle
+        else:
+            not_violated = middle
 
 
 def _monotone(over: str) -> Premise:
