@@ -193,7 +193,7 @@ def biased(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def monte_carlo(effort: int = 1) -> Evidence:
-    found = judge(searches(0.3), delta=0.3, trials=80 * effort, name="bisection on the border")
+    found = judge(searches(0.3), delta=0.3, trials=150 * effort, name="bisection on the border")
     levels = {v.alpha_upheld for _, v in solve(promise, low=LOW, high=HIGH, **_levels(0.3)).verdicts}
     require(levels == {0.3 * _share(LOW, HIGH)}, f"each verdict at alpha/K, got {levels}")
     violating = {v.alpha_violated for _, v in solve(promise, low=LOW, high=HIGH, **_levels(0.3)).verdicts}

@@ -118,14 +118,29 @@ def plot_terms(bounds: Sequence[tuple[str, Bound]], ax: Axes | None = None) -> A
 
 
 def plot_evidence(verdict: Verdict, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw both e-processes of a verdict against the number of trials, with the lines that decide."""
+    """Draw the evidence of a verdict against the number of trials, with the lines that decide.
+
+    A method without e-processes shows the share of failures instead, unknown ones counted and not, beside delta.
+    """
+    ax = _axes(ax)
+    steps = np.array([(0, 0, 0), *verdict.path])
+    of_a_set = verdict.claim.over.startswith(("x of a set", "coins, mean"))
+    if verdict.method == "e-process" and not of_a_set:
+        _draw_evidence(verdict, steps, ax)
+    else:
+        _draw_shares(verdict, steps, ax)
+    ax.set_xlabel(f"trials over {verdict.claim.over}")
+    ax.set_title(title or f"{verdict.claim.name}: {verdict.state}", fontsize=9)
+    ax.grid(color="#dddddd")
+    ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
+def _draw_evidence(verdict: Verdict, steps: np.ndarray, ax: Axes) -> None:
     from boundlab.verification.evidence import log_e_upheld, log_e_violated
 
-    ax = _axes(ax)
-    steps = [(0, 0, 0), *verdict.path]
-    n = np.array([s[0] for s in steps])
-    up = [float(log_e_upheld(t, k + u, verdict.delta)) / math.log(10) for t, k, u in steps]
-    down = [float(log_e_violated(t, k, verdict.delta)) / math.log(10) for t, k, u in steps]
+    (n, k, u), (at_upheld, at_violated) = steps.T, verdict.claim.thresholds
+    up, down = log_e_upheld(n, k + u, at_upheld) / math.log(10), log_e_violated(n, k, at_violated) / math.log(10)
     ax.plot(n, up, color=GREEN, label="evidence for the claim")
     ax.plot(n, down, color=RED, label="evidence against it")
     for alpha, colour, word in (
@@ -136,12 +151,15 @@ def plot_evidence(verdict: Verdict, ax: Axes | None = None, *, title: str | None
         ax.axhline(level, color=colour, linestyle="--", linewidth=1)
         ax.annotate(word, (0, level), xytext=(2, 3), textcoords="offset points", fontsize=8, color=colour)
     ax.set_ylim(bottom=max(-8.0, min(*up, *down) - 0.5))
-    ax.set_xlabel("trials (fresh coins and a fresh input each)")
     ax.set_ylabel("log₁₀ e-value")
-    ax.set_title(title or f"{verdict.claim.name}: {verdict.state}", fontsize=9)
-    ax.grid(color="#dddddd")
-    ax.legend(frameon=False, fontsize=8)
-    return ax
+
+
+def _draw_shares(verdict: Verdict, steps: np.ndarray, ax: Axes) -> None:
+    n, k, u = steps[1:].T
+    ax.plot(n, (k + u) / n, color=RED, label="failed or unknown")
+    ax.plot(n, k / n, color=BLUE, label="failed")
+    ax.axhline(verdict.delta, color=INK, linewidth=1, linestyle="--", label="delta")
+    ax.set_ylabel("share of the trials")
 
 
 def plot_tail(audit: Audit, ax: Axes | None = None) -> Axes:

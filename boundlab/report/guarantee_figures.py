@@ -74,7 +74,7 @@ def plot_tail_of_levels(
 
 def plot_solving(found: Tightness, ax: Axes | None = None) -> Axes:
     """Draw the limits of the failure probability at each size that was asked for, and the bracket that they leave."""
-    ax = _axes(ax)
+    ax, delta = _axes(ax), found.verdicts[0][1].delta
     for state, colour in COLOUR.items():
         some = [(m, v) for m, v in found.verdicts if v.state is state]
         if some:
@@ -83,13 +83,16 @@ def plot_solving(found: Tightness, ax: Axes | None = None) -> Axes:
             sides = np.maximum([middle - reach[:, 0], reach[:, 1] - middle], 0.0)
             at = [m for m, _ in some]
             ax.errorbar(at, middle, sides, fmt="o", color=colour, label=str(state), capsize=3, markersize=4)
-    ax.axhline(found.verdicts[0][1].delta, color=INK, linewidth=1, linestyle="--", label="delta")
+    ax.axhline(delta, color=INK, linewidth=1, linestyle="--", label="delta")
     if found.theory is not None:
         ax.axvline(found.theory, color=GREY, linewidth=1.5, label=f"the theorem's {found.over}")
     ax.set_xscale("log")
+    ax.set_yscale("symlog", linthresh=delta / 10)  # a limit of 0 has its place too
+    ax.set_ylim(bottom=0.0)
     ax.set_xlabel(found.over)
     ax.set_ylabel("failure probability")
-    ax.set_title(f"smallest {found.over} that is upheld: {found.upheld or 'none'}", fontsize=9)
+    bracket = f"violated at {found.violated or 'none'}, upheld at {found.upheld or 'none'}"
+    ax.set_title(f"the smallest {found.over} that keeps the promise: {bracket}", fontsize=9)
     ax.grid(color="#dddddd")
     ax.legend(frameon=False, fontsize=8)
     return ax

@@ -52,8 +52,8 @@ class Work:
             _unpacked(value)
 
     def travels(self) -> bool:
-        """Whether trial and sampler can be imported by name from modules that are no script."""
-        return all(value is None or pickled(value) is not None for value in (self.trial, self.sampler))
+        """Whether another process that runs another script can load all of it by name."""
+        return all(pickled(value) is not None for value in (self.trial, self.sampler, self.read))
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from boundlab._errors import BoundlabError, InvalidParameter, positive, positive_int
+from boundlab.verification.engine import GRACE_SECONDS
 from boundlab.verification.executors import WorkerLost, portable
 
 POLL_SECONDS = 0.5
 """How often the jobs of a batch system are looked at."""
-
-GRACE_SECONDS = 60.0
-"""How long after twice its limit a trial on another machine counts as hung, what it imports at first included."""
 
 ANSWER_SECONDS = 5.0
 """How long a dask worker may take to say what it is at."""
@@ -107,10 +105,11 @@ class DaskExecutor(Executor):
             self._client.run(_kill_worker, workers=[worker], nanny=True)
 
     def _at_work(self, future: Future[Any]) -> list[str]:
-        stacks = self._client.sync(
-            self._client.scheduler.call_stack, keys=[self._keys[future]], callback_timeout=ANSWER_SECONDS
-        )
-        return list(stacks)
+        ask, keys = self._client.scheduler.call_stack, [self._keys[future]]
+        try:
+            return list(self._client.sync(ask, keys=keys, callback_timeout=ANSWER_SECONDS))
+        except KeyError:  # on its way to the scheduler
+            return []
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the executor and an owned client; the cluster stays."""

@@ -40,14 +40,14 @@ BLOCK_SECONDS = 0.2
 HERE_SECONDS = 0.1
 """What a block in this process aims at."""
 
-BLOCK_TRIALS = 1 << 18
-"""What a block holds at most: the rule looks at all of them at once, a few hundred bytes for each."""
+BLOCK_TRIALS, BLOCK_BYTES = 1 << 18, 1 << 22
+"""What a block holds at most: its trials are judged at once, a few hundred bytes for each, and its inputs are sent."""
 
 SPILL_SECONDS = 2.0
 """How long a run without executor stays in this process, before it goes on in a pool of processes."""
 
 GRACE_SECONDS = 60.0
-"""How long after twice its limit a trial that no alarm could end counts as hung, what it imports at first included; an
+"""How long after twice its time a block with a trial that no alarm could end counts as hung, what it imports at first included; an
 executor's `grace_seconds` goes first."""
 
 LOSSES = ("KilledWorker", "CommClosedError", "UncompletedJobError", "WorkerCrashedError", "NodeDiedError")
@@ -108,7 +108,9 @@ class _Span:
         """Let the next block last so many seconds, but grow by steps: of 4, or where blocks are long by fewer ones."""
         if block.units:
             fitting, growth = int(block.units * seconds / max(block.seconds, 1e-6)), max(4, int(seconds))
-            self.units = max(1, min(growth * block.units, fitting, BLOCK_TRIALS // self.work.batch))
+            point = 1 if self.points is None else self.points[0].nbytes
+            most = min(BLOCK_TRIALS, BLOCK_BYTES // point) // self.work.batch
+            self.units = max(1, min(growth * block.units, fitting, most))
 
     def check(self) -> None:
         """Raise _Deadline when the time is up."""
@@ -197,7 +199,7 @@ def _again(span: _Span, crew: _Crew, task: _Task, loss: _Lost) -> Iterator[Block
         else:
             return
     if not loss.hung:
-        crew.check(span)
+        crew.check(span, first)
     n = span.work.batch if inputs is None else len(inputs)
     yield Block(first=first, units=1, outcomes=np.full(n, span.work.unknown))
 
@@ -269,7 +271,7 @@ class _Crew:
 
     def result(self, task: _Task, span: _Span) -> Block:
         """The block; _Lost where none will come, _Deadline where the time is up."""
-        patience, began = 2.0 * span.work.limit * span.work.batch + self._grace, None
+        patience, began = 2.0 * (span.work.limit * span.work.batch + self.block_seconds) + self._grace, None
         while not wait([task.future], timeout=max(0.0, min(1.0, patience, span.deadline - time.monotonic()))).done:
             span.check()
             if math.isinf(patience):
@@ -312,7 +314,7 @@ class _Crew:
         while wait(list(self._flying), timeout=1.0).not_done:
             span.check()
 
-    def check(self, span: _Span) -> None:
+    def check(self, span: _Span, first: int) -> None:
         """Raise where the executor, and not a unit, is to blame for a loss."""
         try:
             ping = self._executor.submit(os.getpid)
@@ -323,8 +325,8 @@ class _Crew:
             alive = False
         if not alive:
             raise BoundlabError(
-                f"an executor must take work, but it is broken after {span.first * span.work.batch} trials; run again "
-                "with a fresh one to go on."
+                f"an executor must take work, but it is broken after {first * span.work.batch} trials; run again with "
+                "a fresh one to go on."
             )
 
 

@@ -49,8 +49,8 @@ class ProcessPool(Executor):
     """A pool of spawned processes; one that dies or is killed costs the task that it ran, and is replaced.
 
     Each process uses one thread for linear algebra, so that `workers` of them fill `workers` cores. They end with the
-    process that started them, and leave Ctrl-C to it. A shared value with a method `prepare` is prepared where it
-    arrives, before a task counts as running.
+    process that started them, and leave Ctrl-C to it; the end of a `with` block ends them at once, whatever they do.
+    A shared value with a method `prepare` is prepared where it arrives, before a task counts as running.
 
     Parameters
     ----------
@@ -85,14 +85,14 @@ class ProcessPool(Executor):
             self._posts.put(None)
         self._tasks: WeakKeyDictionary[Future[Any], _Task] = WeakKeyDictionary()
         self._keys = itertools.count()
-        self._over = False
+        self._over = self._killed = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Schedule fn(*args, **kwargs)."""
         task = _Task((fn, args, kwargs))
-        if not self._over:
-            with contextlib.suppress(Empty):  # a process starts here, while the caller does nothing else
-                self._posts.put(self._manned(self._posts.get_nowait()))
+        if not self._over:  # a process starts here, while the caller does nothing else
+            with contextlib.suppress(Empty):
+                self._man(self._posts.get_nowait())
         future = self._threads.submit(self._run, task)
         self._tasks[future] = task
         return future
@@ -116,10 +116,11 @@ class ProcessPool(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes. Without a wait, those at work are killed: what they compute is wanted by nobody."""
         with self._lock:
-            self._over = self._over or not wait
+            self._over, self._killed = True, self._killed or not wait
             doomed = [] if wait else list(self._processes)
         for process in doomed:
             process.kill()
+            self._posts.put(None)  # for a thread that waits for a post
         self._threads.shutdown(cancel_futures=cancel_futures or not wait)
         for process in self._processes:
             process.end()
@@ -130,28 +131,34 @@ class ProcessPool(Executor):
 
     def _run(self, task: _Task) -> Any:
         """In a thread: hand the task to an idle process, or to a new one."""
-        process = self._manned(self._posts.get())
-        with self._lock:
-            task.process = process
+        process = self._posts.get()
         try:
+            process = self._manned(process)
+            with self._lock:
+                task.process = process
             return process.answer(task)
         finally:
             with self._lock:
                 task.process = None
             self._posts.put(process)
 
+    def _man(self, process: _Process | None) -> None:
+        """Start a process for a vacant post."""
+        try:
+            process = self._manned(process)
+        finally:
+            self._posts.put(process)
+
     def _manned(self, process: _Process | None) -> _Process:
         """The process of a post, a fresh one where it has none or a dead one."""
         if process is not None and process.alive():
             return process
-        try:
-            fresh = _Process(self._main)
-        except BaseException:
-            self._posts.put(None)
-            raise
+        if self._killed:
+            raise WorkerLost("the pool was shut down.")
+        fresh = _Process(self._main)
         with self._lock:
             self._processes = {known for known in self._processes if known is not process} | {fresh}
-            if self._over:
+            if self._killed:
                 fresh.kill()
         return fresh
 
