@@ -16,6 +16,15 @@ from numba.extending import intrinsic
 
 from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
+from boundlab.coresets.binomial_draws import (
+    MOST_DRAWS,
+    _seeded,
+    _splitmix,  # noqa
+    _xoshiro,
+    draw_chain_sums,
+    draw_chains,
+    masses_after,
+)
 
 MULTINOMIAL_ABOVE = 64
 """Draws per edge above which numpy's conditional binomials beat single draws; part of the stream, so never tuned."""
@@ -91,11 +100,10 @@ class Multinomials:
 
         `rng` gives one 64-bit key per group, and nothing else. Time O(edges + draws), memory O(edges).
         """
-        keys, one_by_one, many = self._coins(rng)
+        keys = self._keys(rng)
         counts = np.zeros(len(self.probabilities), np.int64)
-        _draw(self.entries, self.indptr, one_by_one, keys, counts)
-        for r in many:
-            counts[self.indptr[r] : self.indptr[r + 1]] = self._draw_many(r, keys)
+        _draw(self.entries, self.indptr, np.where(self.many, 0, self.size), keys, counts)
+        draw_chains(self.probabilities, self.after, self.indptr, np.where(self.many, self.size, 0), keys, counts)
         return counts
 
     def draw_sums(self, worth: np.ndarray, columns: np.ndarray, a: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -104,26 +112,16 @@ class Multinomials:
         `worth` and `columns` have shape (edges,). Each sum is taken in the order of its edges, and the counts are not
         stored: they would be most of the memory traffic.
         """
-        keys, one_by_one, many = self._coins(rng)
-        sums = _draw_sums(self.entries, self.indptr, one_by_one, keys, worth, columns, a)
-        for r in many:
-            group = slice(self.indptr[r], self.indptr[r + 1])
-            sums[r] = (self._draw_many(r, keys) * worth[group]) @ a[columns[group]]
+        keys = self._keys(rng)
+        sums = _draw_sums(
+            self.entries, self.indptr, np.where(self.many, 0, self.size), keys, worth, columns, a
+        )
+        many = np.where(self.many, self.size, 0)
+        draw_chain_sums(self.probabilities, self.after, self.indptr, many, keys, worth, columns, a, sums)
         return sums
 
-    def _coins(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A key for each group, the draws made one by one in each, and the groups drawn by conditional binomials."""
-        keys = rng.integers(0, 2**64, size=len(self.size), dtype=np.uint64)
-        many = self.size > MULTINOMIAL_ABOVE * np.diff(self.indptr)
-        return keys, np.where(many, 0, self.size), np.flatnonzero(many)
-
-    def _draw_many(self, r: int, keys: np.ndarray) -> np.ndarray:
-        q = self.probabilities[self.indptr[r] : self.indptr[r + 1]]
-        counts, own = np.zeros(len(q), np.int64), np.flatnonzero(q)
-        # only the positive ones: numpy gives what rounding leaves over to the last entry, be it 0
-        philox = np.random.Philox(key=keys[r])
-        counts[own] = np.random.Generator(philox).multinomial(self.size[r], q[own] / q[own].sum())
-        return counts
+    def _keys(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.integers(0, 2**64, size=len(self.size), dtype=np.uint64)
 
 
 def draw_counts(
@@ -148,33 +146,6 @@ def _wide_product_of(typing: Any, a: Any, b: Any) -> Any:
 
 _wide_product: Any = intrinsic(_wide_product_of)
 """(high, low): the two words of the 128-bit product of two 64-bit words."""
-
-
-@njit(cache=True)
-def _splitmix(state):
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    z = state
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state, z ^ (z >> np.uint64(31))
-
-
-@njit(cache=True)
-def _rotl(x, k):
-    return (x << np.uint64(k)) | (x >> np.uint64(64 - k))
-
-
-@njit(cache=True)
-def _xoshiro(s0, s1, s2, s3):
-    """One word of xoshiro256++, and the state after it."""
-    word = _rotl(s0 + s3, 23) + s0
-    t = s1 << np.uint64(17)
-    s2 ^= s0
-    s3 ^= s1
-    s1 ^= s2
-    s0 ^= s3
-    s2 ^= t
-    return word, s0, s1, s2, _rotl(s3, 45)
 
 
 @njit(cache=True)
@@ -258,10 +229,7 @@ def _draw_group(table, size, key, count):
     """Add `size` draws from one table to its counts."""
     columns = np.uint64(len(table))
     alias_bits = (np.uint64(1) << np.uint64(_bits(len(table)))) - np.uint64(1)
-    state, s0 = _splitmix(key)
-    state, s1 = _splitmix(state)
-    state, s2 = _splitmix(state)
-    state, s3 = _splitmix(state)
+    s0, s1, s2, s3 = _seeded(key)
     for _ in range(size):
         word, s0, s1, s2, s3 = _xoshiro(s0, s1, s2, s3)
         k, coin = _wide_product(word, columns)
