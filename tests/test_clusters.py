@@ -1,9 +1,8 @@
-"""Clusters: a real dask cluster and real submitit jobs give the verdict of one process, also when workers are killed."""
+"""Clusters: a real dask cluster and real submitit jobs give the verdict of one process, also when one is killed."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import threading
 import time
@@ -17,7 +16,6 @@ import pytest
 from boundlab._errors import BoundlabError, InvalidParameter
 from boundlab.verification import Claim, clusters, verify
 from boundlab.verification.clusters import DaskExecutor, dask_executor, submitit_executor
-from boundlab.verification.executors import WorkerLost
 from tests import engine_trials as trials
 from tests.engine_trials import CLAIM, OPEN, At, Coin, Heavy
 

@@ -12,6 +12,8 @@ import pytest
 from boundlab.claim_files import OPTIONS
 from boundlab.verification import Claim
 
+pytest_plugins = ["pytester"]
+
 GUIDE = (Path(__file__).parents[1] / "docs" / "guarantees.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE, re.M | re.S)
 

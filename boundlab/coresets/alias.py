@@ -18,8 +18,7 @@ from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
 from boundlab.coresets.binomial_draws import (
     MOST_DRAWS,
-    _seeded,
-    _splitmix,  # noqa
+    _splitmix,
     _xoshiro,
     draw_chain_sums,
     draw_chains,
@@ -27,10 +26,10 @@ from boundlab.coresets.binomial_draws import (
 )
 
 MULTINOMIAL_ABOVE = 64
-"""Draws per edge above which numpy's conditional binomials beat single draws; part of the stream, so never tuned."""
+"""Draws per edge above which conditional binomials beat single draws; part of the stream, so never tuned."""
 
 
-@implements("walker_alias_law")
+@implements("walker_alias_law", "hormann1993_btrs")
 @dataclass(frozen=True, eq=False)
 class Multinomials:
     """Independent multinomial counts, one vector per group; the tables are built once and drawn from many times.
@@ -61,12 +60,13 @@ class Multinomials:
       between columns, or between an edge and its alias; each limit moves by less than one word: 2 · 2^-(64-bits).
 
     At C = 784 this is 2^-50 + 0.75 · 2^-52, so that N draws change the chance of any event by at most 1.1e-15 N.
-    Above `MULTINOMIAL_ABOVE` draws per edge numpy's multinomial takes over, the same law up to float64 rounding.
+    Above `MULTINOMIAL_ABOVE` draws per edge conditional binomials take over: N draws are then within
+    2^-44 C + 5 · 2^-53 sqrt(N C) + 4 · 2^-53 sqrt(N) in all, and an edge with q_j = 0 is never drawn either.
     Poisson counts would be faster there, but their total is random: no theorem here promises anything for that law, and
     conditioning on the total gives the multinomial back.
 
     Source: Walker 1977, Vose 1991 (alias tables); Lemire 2019 (column and remainder from one product), without its
-    rejection step; xoshiro256++ and splitmix64 of Blackman, Steele and Vigna for the bits.
+    rejection step; xoshiro256++ and splitmix64 of Blackman, Steele and Vigna for the bits; Hörmann 1993 for the binomials.
 
     Examples
     --------
@@ -80,6 +80,8 @@ class Multinomials:
     indptr: np.ndarray
     size: np.ndarray
     entries: np.ndarray = field(init=False, repr=False)  # (edges,) uint64, of the groups with draws
+    chained: np.ndarray = field(init=False, repr=False)  # (R,) int64, draws made by conditional binomials
+    after: np.ndarray = field(init=False, repr=False)  # (edges,) float64, the mass after each edge; empty if unused
 
     def __post_init__(self) -> None:
         q = np.ascontiguousarray(self.probabilities, np.float64)
@@ -92,18 +94,24 @@ class Multinomials:
                 "the probabilities of a group with draws must be at least 0 and sum to 1, "
                 f"got sum {own.sum():g} and minimum {own.min(initial=np.inf):g} in group {bad}."
             )
-        for name, array in (("probabilities", q), ("indptr", indptr), ("size", size), ("entries", entries)):
+        chained = np.where(size > MULTINOMIAL_ABOVE * np.diff(indptr), size, 0)
+        if chained.max(initial=0) > MOST_DRAWS:
+            raise InvalidParameter(f"a group must have at most 2^53 draws, got {chained.max()}.")
+        after = masses_after(q, indptr, chained) if chained.any() else np.empty(0)
+        made = {"probabilities": q, "indptr": indptr, "size": size, "entries": entries, "chained": chained}
+        for name, array in {**made, "after": after}.items():
             object.__setattr__(self, name, array)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Return fresh counts, shape (edges,) int64, summing to `size[r]` in each group.
 
-        `rng` gives one 64-bit key per group, and nothing else. Time O(edges + draws), memory O(edges).
+        `rng` gives one 64-bit key per group, and nothing else. Memory O(edges), and time O(edges + draws), the draws
+        counted up to `MULTINOMIAL_ABOVE` per edge.
         """
         keys = self._keys(rng)
         counts = np.zeros(len(self.probabilities), np.int64)
-        _draw(self.entries, self.indptr, np.where(self.many, 0, self.size), keys, counts)
-        draw_chains(self.probabilities, self.after, self.indptr, np.where(self.many, self.size, 0), keys, counts)
+        _draw(self.entries, self.indptr, self.size - self.chained, keys, counts)
+        draw_chains(self.probabilities, self.after, self.indptr, self.chained, keys, counts)
         return counts
 
     def draw_sums(self, worth: np.ndarray, columns: np.ndarray, a: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -113,11 +121,8 @@ class Multinomials:
         stored: they would be most of the memory traffic.
         """
         keys = self._keys(rng)
-        sums = _draw_sums(
-            self.entries, self.indptr, np.where(self.many, 0, self.size), keys, worth, columns, a
-        )
-        many = np.where(self.many, self.size, 0)
-        draw_chain_sums(self.probabilities, self.after, self.indptr, many, keys, worth, columns, a, sums)
+        sums = _draw_sums(self.entries, self.indptr, self.size - self.chained, keys, worth, columns, a)
+        draw_chain_sums(self.probabilities, self.after, self.indptr, self.chained, keys, worth, columns, a, sums)
         return sums
 
     def _keys(self, rng: np.random.Generator) -> np.ndarray:
@@ -229,7 +234,10 @@ def _draw_group(table, size, key, count):
     """Add `size` draws from one table to its counts."""
     columns = np.uint64(len(table))
     alias_bits = (np.uint64(1) << np.uint64(_bits(len(table)))) - np.uint64(1)
-    s0, s1, s2, s3 = _seeded(key)
+    state, s0 = _splitmix(key)
+    state, s1 = _splitmix(state)
+    state, s2 = _splitmix(state)
+    state, s3 = _splitmix(state)
     for _ in range(size):
         word, s0, s1, s2, s3 = _xoshiro(s0, s1, s2, s3)
         k, coin = _wide_product(word, columns)

@@ -47,7 +47,7 @@ SPILL_SECONDS = 2.0
 """How long a run without executor stays in this process, before it goes on in a pool of processes."""
 
 GRACE_SECONDS = 60.0
-"""How long after twice its time a block with a trial that no alarm could end counts as hung, what it imports at first included; an
+"""How long after twice its time a block counts as hung where no alarm could end a trial, its first imports included; an
 executor's `grace_seconds` goes first."""
 
 LOSSES = ("KilledWorker", "CommClosedError", "UncompletedJobError", "WorkerCrashedError", "NodeDiedError")
