@@ -21,8 +21,8 @@ import numpy as np
 import z3
 
 from boundlab.verification import Claim, State, verify
+from boundlab.verification.judging.rules import EProcesses
 from boundlab.verification.points import searched_point, verify_at_points
-from boundlab.verification.rules import EProcesses
 from boundlab.verification.solving import _search, _share, solve
 from boundlab.verification.trials import AtPoint
 from proofs_checks import Evidence, Mutation, Theorem, require

@@ -20,12 +20,12 @@ from functools import cache
 import numpy as np
 
 from boundlab.verification import Claim, Method, State
-from boundlab.verification.boundaries import Boundaries
-from boundlab.verification.fixed_size import FixedSize
-from boundlab.verification.lattice import absorption, stopping_law
-from boundlab.verification.methods import rule_for
+from boundlab.verification.judging.boundaries import Boundaries
+from boundlab.verification.judging.fixed_size import FixedSize
+from boundlab.verification.judging.lattice import absorption, stopping_law
+from boundlab.verification.judging.methods import rule_for
+from boundlab.verification.judging.rules import CountRule
 from boundlab.verification.planning import detectable
-from boundlab.verification.rules import CountRule
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 from proofs_checks.proving import prove, reals
@@ -41,35 +41,35 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="verification/rules.py",
+        file="verification/judging/rules.py",
         old="return k <= self.boundaries(int(np.max(n))).low[n]",
         new="return k <= self.boundaries(int(np.max(n))).low[n] + 1",
     ),
     Mutation(
-        file="verification/rules.py",
+        file="verification/judging/rules.py",
         old="return k >= self.boundaries(int(np.max(n))).high[n]",
         new="return k >= self.boundaries(int(np.max(n))).high[n] - 1",
     ),
     Mutation(
-        file="verification/lattice.py",
+        file="verification/judging/lattice.py",
         old="fails = p if population == 0 else (failing - k + 1) / left",
         new="fails = p if population == 0 else (failing - k) / left",
     ),
     Mutation(
-        file="verification/lattice.py",
+        file="verification/judging/lattice.py",
         old="at_high[n] += mass[end] if end >= high[n] else 0.0",
         new="at_high[n] += mass[end] if end > high[n] else 0.0",
     ),
     Mutation(
-        file="verification/lattice.py", old="while first <= end and (first <= low[n]", new="while (first < low[n]"
+        file="verification/judging/lattice.py", old="while first <= end and (first <= low[n]", new="while (first < low[n]"
     ),
     Mutation(
-        file="verification/fixed_size.py",
+        file="verification/judging/fixed_size.py",
         old='positive_int("n", n)) - 1',
         new='positive_int("n", n))',
     ),
     Mutation(
-        file="verification/boundaries.py",
+        file="verification/judging/boundaries.py",
         old='return Boundaries(np.searchsorted(first, n, "right") - 1,',
         new='return Boundaries(np.searchsorted(first, n, "right"),',
     ),

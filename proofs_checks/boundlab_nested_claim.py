@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import binom
 
 from boundlab.concentration.binomial import lower_limit, upper_limit
-from boundlab.verification.evidence import log_e_upheld, log_e_violated
+from boundlab.verification.judging.evidence import log_e_upheld, log_e_violated
 from boundlab.verification.nested import nested_thresholds
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage

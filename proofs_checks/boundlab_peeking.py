@@ -18,8 +18,8 @@ import sympy as sp
 from scipy.stats import binom
 
 from boundlab.concentration.binomial import lower_limit, upper_limit
-from boundlab.verification.evidence import log_e_upheld, log_e_violated
-from boundlab.verification.lattice import absorption
+from boundlab.verification.judging.evidence import log_e_upheld, log_e_violated
+from boundlab.verification.judging.lattice import absorption
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 
@@ -34,14 +34,14 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
-    Mutation(file="verification/lattice.py", old="stepped[1:] += p * mass", new="stepped[1:] += p * mass / 2"),
+    Mutation(file="verification/judging/lattice.py", old="stepped[1:] += p * mass", new="stepped[1:] += p * mass / 2"),
     Mutation(
-        file="verification/lattice.py",
+        file="verification/judging/lattice.py",
         old="down, up = down + float(stepped[at_low].sum()), up",
         new="down, up = down, up",
     ),
-    Mutation(file="verification/lattice.py", old="bool) & ~at_low", new="bool)"),
-    Mutation(file="verification/lattice.py", old="mean += float(mass.sum())", new="mean += 1.0"),
+    Mutation(file="verification/judging/lattice.py", old="bool) & ~at_low", new="bool)"),
+    Mutation(file="verification/judging/lattice.py", old="mean += float(mass.sum())", new="mean += 1.0"),
 )
 
 DELTA = ALPHA = 0.05

@@ -13,8 +13,8 @@ import numpy as np
 import sympy as sp
 from scipy.stats import binom
 
-from boundlab.verification.lattice import absorption
-from boundlab.verification.repeated import look_level, looks, repeated_upper_limit
+from boundlab.verification.judging.lattice import absorption
+from boundlab.verification.judging.repeated import look_level, looks, repeated_upper_limit
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 
@@ -28,12 +28,12 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="verification/repeated.py",
+        file="verification/judging/repeated.py",
         old='probability("alpha", alpha) / (j * (j + 1))',
         new='probability("alpha", alpha) / (j + 1)',
     ),
     Mutation(
-        file="verification/repeated.py",
+        file="verification/judging/repeated.py",
         old="return upper_limit(failures, trials, look_level(alpha, look))",
         new="return upper_limit(failures, trials, alpha)",
     ),

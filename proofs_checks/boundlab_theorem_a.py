@@ -28,7 +28,7 @@ from boundlab.nets.importance import sensitivities
 from boundlab.nets.propagate import relative_error
 from boundlab.records import Compression, Sensitivities
 from boundlab.verification.joint import Trial, relative_trial
-from boundlab.verification.rules import Outcome
+from boundlab.verification.judging.rules import Outcome
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.boundlab_relative_recursion import Vector, forward, inner, tiny_net
 from proofs_checks.judging import judge, smallest_sabotage, violated

@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 
 from boundlab.verification import Claim, State, verify
-from boundlab.verification.evidence import log_e_upheld, log_e_violated
+from boundlab.verification.judging.evidence import log_e_upheld, log_e_violated
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 from proofs_checks.proving import prove, reals
@@ -31,12 +31,12 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="verification/rules.py",
+        file="verification/judging/rules.py",
         old="upheld = self.upheld(trials, failures + unknown)",
         new="upheld = self.upheld(trials, failures)",
     ),
     Mutation(
-        file="verification/rules.py",
+        file="verification/judging/rules.py",
         old="violated = self.violated(trials, failures)",
         new="violated = self.violated(trials, failures + unknown)",
     ),

@@ -16,7 +16,7 @@ import sympy as sp
 from scipy.special import betainc
 
 from boundlab.verification import interval, log_e_upheld, log_e_violated
-from boundlab.verification.evidence import lower_limit, upper_limit
+from boundlab.verification.judging.evidence import lower_limit, upper_limit
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 from proofs_checks.ville1939_e_process_pair import ever, never, pair
@@ -36,17 +36,17 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="verification/evidence.py",
+        file="verification/judging/evidence.py",
         old="perhaps = surely + _counts(n, unknown)[1]",
         new="perhaps = surely + 0 * _counts(n, unknown)[1]",
     ),
     Mutation(
-        file="verification/evidence.py",
+        file="verification/judging/evidence.py",
         old="return _first(lambda c: _log_upheld(n, k, c) >= level, np.shape(n))[1]",
         new="return _first(lambda c: _log_upheld(n, k, c) >= level, np.shape(n))[0]",
     ),
     Mutation(
-        file="verification/evidence.py",
+        file="verification/judging/evidence.py",
         old="below = _first(lambda c: ~(_log_violated(n, k, c) >= level), np.shape(n))[0]",
         new="below = _first(lambda c: ~(_log_violated(n, k, c) >= level), np.shape(n))[1]",
     ),

@@ -23,9 +23,9 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.verification.boundaries import Boundaries
-from boundlab.verification.lattice import stopping_law
-from boundlab.verification.spending import HALF, ErrorSpending, SpendingBoundary
+from boundlab.verification.judging.boundaries import Boundaries
+from boundlab.verification.judging.lattice import stopping_law
+from boundlab.verification.judging.spending import HALF, ErrorSpending, SpendingBoundary
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 from proofs_checks.proving import prove, reals
@@ -40,7 +40,7 @@ THEOREM = Theorem(
     status="holds",
 )
 
-FILE = "verification/spending.py"
+FILE = "verification/judging/spending.py"
 MUTATIONS = (
     Mutation(file=FILE, old="met += mass[near]", new="met += 0.9 * mass[near]"),
     Mutation(file=FILE, old="allowed = alpha * (n / (n + half))", new="allowed = alpha * ((n + 1.0) / (n + half))"),

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from boundlab.verification.many import holm
+from boundlab.verification.judging.many import holm
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 from proofs_checks.proving import counterexample, prove, reals
@@ -29,10 +29,10 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="verification/many.py", old="np.log(len(e) - np.arange(len(e)))", new="np.log(1.0 + np.arange(len(e))) * 0"
+        file="verification/judging/many.py", old="np.log(len(e) - np.arange(len(e)))", new="np.log(1.0 + np.arange(len(e))) * 0"
     ),
     Mutation(
-        file="verification/many.py", old="len(e) if enough.all() else int(np.argmin(enough))", new="int(enough.sum())"
+        file="verification/judging/many.py", old="len(e) if enough.all() else int(np.argmin(enough))", new="int(enough.sum())"
     ),
 )
 

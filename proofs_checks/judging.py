@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from boundlab.verification.evidence import interval, log_e_upheld, log_e_violated
+from boundlab.verification.judging.evidence import interval, log_e_upheld, log_e_violated
 from boundlab.verification.streams import stream
 from proofs_checks import Evidence, require
 

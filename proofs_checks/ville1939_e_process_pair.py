@@ -21,8 +21,8 @@ import sympy as sp
 from scipy.special import betainc
 
 from boundlab.verification import log_e_upheld, log_e_violated, trials_if_no_failure
-from boundlab.verification.evidence import SPIKE
-from boundlab.verification.lattice import absorption
+from boundlab.verification.judging.evidence import SPIKE
+from boundlab.verification.judging.lattice import absorption
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 
@@ -41,17 +41,17 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="verification/evidence.py",
+        file="verification/judging/evidence.py",
         old="spike = np.where(k == 0, math.log(SPIKE) - n * log_rest, -np.inf)",
         new="spike = np.where(k == 0, -n * log_rest, -np.inf)",
     ),
     Mutation(
-        file="verification/evidence.py",
+        file="verification/judging/evidence.py",
         old="return _down(np.fmax(-math.log(2.0) + kernel, -np.log1p((n - k) / b)), n)",
         new="return _down(np.fmax(kernel, -np.log1p((n - k) / b)), n)",
     ),
     Mutation(
-        file="verification/evidence.py",
+        file="verification/judging/evidence.py",
         old="return np.where(n == 0, 0.0, log_e - 8 * _EPS * (1 + np.abs(log_e)))",
         new="return np.where(n == 0, 0.0, log_e + 8e-12 * (1 + np.abs(log_e)))",
     ),

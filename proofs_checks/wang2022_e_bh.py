@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.verification.many import calibrated, e_bh
+from boundlab.verification.judging.many import calibrated, e_bh
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 
@@ -29,11 +29,11 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="verification/many.py",
+        file="verification/judging/many.py",
         old="level + np.log(len(e)) - np.log(np.arange(1, len(e) + 1))",
         new="level - np.log(np.arange(1, len(e) + 1))",
     ),
-    Mutation(file="verification/many.py", old="half = 0.5 * _row(log_sup)", new="half = 1.0 * _row(log_sup)"),
+    Mutation(file="verification/judging/many.py", old="half = 0.5 * _row(log_sup)", new="half = 1.0 * _row(log_sup)"),
 )
 
 GRID = (Fraction(0), Fraction(1), Fraction(2), Fraction(4), Fraction(9))

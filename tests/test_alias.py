@@ -19,7 +19,7 @@ from boundlab.coresets import alias
 from boundlab.coresets.alias import MULTINOMIAL_ABOVE, Multinomials, draw_counts
 from boundlab.records import Compression
 from boundlab.verification.joint import additive_trial, relative_trial
-from boundlab.verification.rules import Outcome
+from boundlab.verification.judging.rules import Outcome
 
 WORD = 2**64
 

@@ -78,7 +78,7 @@ def test_one_verdict_on_a_foreign_pool() -> None:
 @pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize("step", [1, 7, 64])
 def test_one_verdict_after_any_number_of_stops(step: int, batch: int) -> None:
-    last = min(500, 60 * step)
+    last = min(500, 30 * step)
     verdict = verify(CLAIM, Coin(0.05), batch=batch, executor=1, **{**BUDGET, "max_trials": step})
     while verdict.state is State.UNDECIDED and verdict.trials < last:
         verdict = verdict.resume(max_trials=min(last, verdict.trials + step))
@@ -390,14 +390,15 @@ def careless(rng: np.random.Generator, n: int) -> np.ndarray:
 # nothing is left behind
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_no_worker_outlives_its_program(end: signal.Signals, tmp_path: Path) -> None:
-    program = start("2", tmp_path / "run.json", 0.05)
-    workers = workers_of(program)
-    assert len(workers) == 2
-    program.send_signal(end)
-    program.communicate()
-    wait_for_end_of(workers)
+def test_no_worker_outlives_its_program(tmp_path: Path) -> None:
+    ends = (signal.SIGTERM, signal.SIGKILL)
+    programs = [start("2", tmp_path / f"{end}.json", 0.05) for end in ends]
+    for program, end in zip(programs, ends, strict=True):
+        workers = workers_of(program)
+        assert len(workers) == 2
+        program.send_signal(end)
+        program.communicate()
+        wait_for_end_of(workers)
 
 
 def test_one_verdict_after_the_whole_program_was_killed_at_random_moments(tmp_path: Path) -> None:
@@ -495,14 +496,22 @@ print(verify(CLAIM, {trial}, max_trials=400, executor={executor}, **OPEN).failur
 """
 
 
-@pytest.mark.parametrize(("trial", "executor"), [("mine", "None"), ("Coin(0.05, 0.002)", "None"), ("mine", "2")])
-def test_a_script_without_guard_runs_once(trial: str, executor: str, tmp_path: Path) -> None:
+def run_scripts(folder: Path, texts: list[str]) -> list[tuple[str, str]]:
+    """What scripts print and what they complain of; all run at once."""
+    programs = []
+    for k, text in enumerate(texts):
+        script = folder / f"script{k}.py"
+        script.write_text(text, encoding="utf-8")
+        pipe = subprocess.PIPE
+        programs.append(subprocess.Popen([sys.executable, script], stdout=pipe, stderr=pipe, text=True))
+    return [program.communicate(timeout=30) for program in programs]
+
+
+def test_a_script_without_guard_runs_once(tmp_path: Path) -> None:
     pytest.importorskip("cloudpickle")
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(root=str(ROOT), trial=trial, executor=executor), encoding="utf-8")
-    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=30)
-    failures = verify(CLAIM, Coin(0.05), executor=1, max_trials=400, **OPEN).failures
-    assert (ran.stdout.split(), ran.stderr) == (["runs", str(failures)], "")
+    cases = (("mine", "None"), ("Coin(0.05, 0.002)", "None"), ("mine", "2"))
+    texts = [SCRIPT.format(root=str(ROOT), trial=trial, executor=executor) for trial, executor in cases]
+    assert run_scripts(tmp_path, texts) == [(f"runs\n{json.loads(whole())['failures']}\n", "")] * 3
 
 
 def test_a_process_of_ours_runs_a_nested_pool_in_itself(pool: ProcessPool) -> None:
@@ -550,10 +559,7 @@ if {guard}:
 
 
 def test_a_script_whose_trial_travels_by_name_needs_its_guard(tmp_path: Path) -> None:
-    ran = []
-    for guard in ("__name__ == '__main__'", "True"):
-        script = tmp_path / "script.py"
-        script.write_text(GUARDED.format(root=str(ROOT), guard=guard), encoding="utf-8")
-        ran.append(subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=30))
-    assert (ran[0].stdout, ran[0].stderr) == (f"{json.loads(whole())['failures']}\n", "")
-    assert "does the main part of the script stand under `if __name__" in ran[1].stderr
+    texts = [GUARDED.format(root=str(ROOT), guard=guard) for guard in ("__name__ == '__main__'", "True")]
+    guarded, open_to_all = run_scripts(tmp_path, texts)
+    assert guarded == (f"{json.loads(whole())['failures']}\n", "")
+    assert "does the main part of the script stand under `if __name__" in open_to_all[1]

@@ -10,7 +10,7 @@ import pytest
 
 from boundlab._errors import InvalidParameter
 from boundlab.verification import interval, log_e_upheld, log_e_violated, trials_if_no_failure
-from boundlab.verification.evidence import lower_limit, upper_limit
+from boundlab.verification.judging.evidence import lower_limit, upper_limit
 from proofs_checks.ville1939_e_process_pair import ever, never, pair
 
 DELTAS = (0.1, 0.05, 0.01, 0.001)

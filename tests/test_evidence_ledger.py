@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from boundlab import Claim, Interrupted, InvalidParameter, Over, State, Verdict, verify
-from boundlab.verification.evidence import log_e_violated
 from boundlab.verification.evidence_ledger import EvidenceLedger, code_fingerprint, versions
-from boundlab.verification.lattice import absorption
+from boundlab.verification.judging.evidence import log_e_violated
+from boundlab.verification.judging.lattice import absorption
 
 CLAIM = Claim(name="a coin fails with probability at most 0.05", delta=0.05)
 

@@ -16,14 +16,14 @@ from scipy.stats import binom, binomtest, hypergeom
 from boundlab._errors import InvalidParameter
 from boundlab.concentration.betting import mean_lower_limit, mean_upper_limit
 from boundlab.verification import Claim, Method, Outcome, State, verify
-from boundlab.verification.bounded_mean import DISTINCT, BoundedMean
-from boundlab.verification.fixed_size import FixedSize, power_size, upholding_count, violating_count
-from boundlab.verification.lattice import stopping_law
-from boundlab.verification.methods import rule_for
-from boundlab.verification.repeated import RepeatedLimits, looks
-from boundlab.verification.rules import RateRule
-from boundlab.verification.spending import SpendingBoundary
-from boundlab.verification.without_replacement import WithoutReplacement
+from boundlab.verification.judging.bounded_mean import DISTINCT, BoundedMean
+from boundlab.verification.judging.fixed_size import FixedSize, power_size, upholding_count, violating_count
+from boundlab.verification.judging.lattice import stopping_law
+from boundlab.verification.judging.methods import rule_for
+from boundlab.verification.judging.repeated import RepeatedLimits, looks
+from boundlab.verification.judging.rules import RateRule
+from boundlab.verification.judging.spending import SpendingBoundary
+from boundlab.verification.judging.without_replacement import WithoutReplacement
 
 CLAIM = Claim(name="fails with probability at most 0.05", delta=0.05)
 NESTED = Claim(name="at most 1 in 10 inputs fails", delta=0.05, over="coins, P_x", gamma=0.1)

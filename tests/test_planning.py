@@ -10,10 +10,10 @@ import pytest
 
 from boundlab._errors import InvalidParameter
 from boundlab.verification import Claim, Method
-from boundlab.verification.bounded_mean import BoundedMean
-from boundlab.verification.fixed_size import fewest_trials, power_size
-from boundlab.verification.lattice import absorption, stopping_law
-from boundlab.verification.methods import rule_for
+from boundlab.verification.judging.bounded_mean import BoundedMean
+from boundlab.verification.judging.fixed_size import fewest_trials, power_size
+from boundlab.verification.judging.lattice import absorption, stopping_law
+from boundlab.verification.judging.methods import rule_for
 from boundlab.verification.planning import LONGEST, detectable, plan_trials
 
 DELTAS = (0.1, 0.05, 0.01, 0.001)

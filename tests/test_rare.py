@@ -14,7 +14,7 @@ from boundlab.compressors.method import draw_layer
 from boundlab.concentration.betting import mean_lower_limit, mean_upper_limit
 from boundlab.concentration.tilting import upper_tilt, whole_multiples
 from boundlab.verification import tilted_sums
-from boundlab.verification.evidence import log_e_upheld, log_e_violated
+from boundlab.verification.judging.evidence import log_e_upheld, log_e_violated
 from boundlab.verification.rare import rare_failure, rare_failure_of
 from boundlab.verification.streams import stream
 from boundlab.verification.tilted_sums import SampledSum, Tail, WholeSum, simulate

@@ -15,10 +15,10 @@ from boundlab.concentration.poisson_binomial import poisson_binomial
 from boundlab.concentration.relative_estimate import estimate, failures_needed
 from boundlab.concentration.tilting import tilt
 from boundlab.concentration.two_sample import cross_upper_limit
-from boundlab.verification.lattice import absorption
-from boundlab.verification.many import calibrated, e_bh, holm
+from boundlab.verification.judging.lattice import absorption
+from boundlab.verification.judging.many import calibrated, e_bh, holm
+from boundlab.verification.judging.repeated import look_level, looks
 from boundlab.verification.nested import nested_thresholds
-from boundlab.verification.repeated import look_level, looks
 
 COIN = np.array([0.0, 1.0]), np.array([0.5, 0.5])
 

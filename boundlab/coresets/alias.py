@@ -25,7 +25,7 @@ from boundlab.coresets.binomial_draws import (
     masses_after,
 )
 
-MULTINOMIAL_ABOVE = 64
+MULTINOMIAL_ABOVE = 32
 """Draws per edge above which conditional binomials beat single draws; part of the stream, so never tuned."""
 
 

@@ -23,7 +23,7 @@ from boundlab.pytest_plugin.session import ENTRY, NOTE, GuaranteeSession, marked
 from boundlab.pytest_plugin.settings import SMOKE_TRIALS
 from boundlab.records import Compression
 from boundlab.verification.claim import Claim
-from boundlab.verification.methods import Method
+from boundlab.verification.judging.methods import Method
 from boundlab.verification.run import Interrupted, replay, verify
 from boundlab.verification.verdict import State, Verdict
 

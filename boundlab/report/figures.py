@@ -137,7 +137,7 @@ def plot_evidence(verdict: Verdict, ax: Axes | None = None, *, title: str | None
 
 
 def _draw_evidence(verdict: Verdict, steps: np.ndarray, ax: Axes) -> None:
-    from boundlab.verification.evidence import log_e_upheld, log_e_violated
+    from boundlab.verification.judging.evidence import log_e_upheld, log_e_violated
 
     (n, k, u), (at_upheld, at_violated) = steps.T, verdict.claim.thresholds
     up, down = log_e_upheld(n, k + u, at_upheld) / math.log(10), log_e_violated(n, k, at_violated) / math.log(10)

@@ -10,7 +10,7 @@ import numpy as np
 from boundlab._errors import InvalidParameter, probability
 from boundlab._theory import implements
 from boundlab.report.figures import BLUE, GREEN, GREY, INK, ORANGE, RED, SKY, _axes
-from boundlab.verification.evidence import lower_limit, upper_limit
+from boundlab.verification.judging.evidence import lower_limit, upper_limit
 from boundlab.verification.verdict import State
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from boundlab.verification.blocks import Block, Fault, Work
 from boundlab.verification.claim import Claim, Over
 from boundlab.verification.engine import in_order
 from boundlab.verification.executors import ProcessPool
-from boundlab.verification.rules import Rule
+from boundlab.verification.judging.rules import Rule
 from boundlab.verification.streams import stream
 from boundlab.verification.verdict import State, Verdict
 

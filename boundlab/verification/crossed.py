@@ -11,7 +11,7 @@ from boundlab._errors import InvalidParameter, probability
 from boundlab._theory import implements
 from boundlab.concentration.two_sample import cross_upper_limit
 from boundlab.records import Record, Row
-from boundlab.verification.rules import Outcome, as_outcomes
+from boundlab.verification.judging.rules import Outcome, as_outcomes
 from boundlab.verification.verdict import State
 
 

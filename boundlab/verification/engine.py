@@ -50,7 +50,8 @@ GRACE_SECONDS = 60.0
 """How long after twice its time a block counts as hung where no alarm could end a trial, its first imports included; an
 executor's `grace_seconds` goes first."""
 
-LOSSES = ("KilledWorker", "CommClosedError", "UncompletedJobError", "WorkerCrashedError", "NodeDiedError")
+LOSSES = {"KilledWorker", "CommClosedError"} | {"UncompletedJobError"}
+LOSSES |= {"WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "ObjectLostError", "OutOfMemoryError"}
 """The exceptions of dask, submitit and Ray that mean a lost worker."""
 
 
@@ -317,7 +318,7 @@ class _Crew:
     def check(self, span: _Span, first: int) -> None:
         """Raise where the executor, and not a unit, is to blame for a loss."""
         try:
-            ping = self._executor.submit(os.getpid)
+            ping = self._executor.submit(_answer)
             while not wait([ping], timeout=1.0).done:
                 span.check()
             alive = ping.exception() is None
@@ -328,6 +329,10 @@ class _Crew:
                 f"an executor must take work, but it is broken after {first * span.work.batch} trials; run again with "
                 "a fresh one to go on."
             )
+
+
+def _answer() -> None:
+    """What an executor is asked that may be broken."""
 
 
 def _stopped(task: _Task, span: _Span, fault: BaseException) -> Block:

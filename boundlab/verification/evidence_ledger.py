@@ -32,8 +32,8 @@ from boundlab._theory import implements
 from boundlab.files import writable, write_atomically
 from boundlab.records import Record, Row
 from boundlab.verification.claim import Claim
-from boundlab.verification.methods import Method, rule_for
-from boundlab.verification.rules import Counts, Findings
+from boundlab.verification.judging.methods import Method, rule_for
+from boundlab.verification.judging.rules import Counts, Findings
 from boundlab.verification.run import Interrupted, verify
 from boundlab.verification.verdict import State, Verdict
 

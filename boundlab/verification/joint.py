@@ -15,7 +15,7 @@ from boundlab.nets.propagate import envelope
 from boundlab.network import Layer, Network
 from boundlab.records import Compression, Groups
 from boundlab.verification.claim import Claim
-from boundlab.verification.rules import Outcome
+from boundlab.verification.judging.rules import Outcome
 
 Trial = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 

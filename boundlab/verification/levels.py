@@ -21,8 +21,8 @@ from boundlab._theory import implements
 from boundlab.records import Record, Row
 from boundlab.verification.claim import Claim, Over
 from boundlab.verification.course import Course, Run, further, judged, warnings
-from boundlab.verification.evidence import lower_limit, upper_limit
-from boundlab.verification.rules import Counts, EProcesses, Findings, Outcome, Rule, agreeing
+from boundlab.verification.judging.evidence import lower_limit, upper_limit
+from boundlab.verification.judging.rules import Counts, EProcesses, Findings, Outcome, Rule, agreeing
 from boundlab.verification.verdict import State
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 from boundlab._errors import InvalidParameter, choice, positive, positive_int, probability
 from boundlab._theory import implements
 from boundlab.records import Record, Row
-from boundlab.verification.boundaries import Boundaries, first_where
 from boundlab.verification.claim import Claim
-from boundlab.verification.fixed_size import power_size
-from boundlab.verification.lattice import StoppingLaw, stopping_law
-from boundlab.verification.methods import Method, rule_for
+from boundlab.verification.judging.boundaries import Boundaries, first_where
+from boundlab.verification.judging.fixed_size import power_size
+from boundlab.verification.judging.lattice import StoppingLaw, stopping_law
+from boundlab.verification.judging.methods import Method, rule_for
 
 BUDGET = 600.0
 """Trials that a plan looks ahead where no budget is given, in units of 1/delta."""

@@ -13,7 +13,7 @@ from boundlab._errors import InvalidParameter, choice, matrix, positive_int
 from boundlab.records import Compression
 from boundlab.verification.claim import Claim
 from boundlab.verification.course import Course, Interrupted, Run, further, judged, points_of, stream_key, warnings
-from boundlab.verification.methods import Method, rule_for
+from boundlab.verification.judging.methods import Method, rule_for
 from boundlab.verification.streams import stream
 from boundlab.verification.verdict import State, Verdict
 

@@ -25,8 +25,8 @@ import numpy as np
 from boundlab._errors import InvalidParameter, matrix, positive_int
 from boundlab._theory import implements
 from boundlab.verification.claim import Claim, Over
-from boundlab.verification.evidence import trials_if_no_failure
-from boundlab.verification.rules import EProcesses, Outcome, as_outcomes
+from boundlab.verification.judging.evidence import trials_if_no_failure
+from boundlab.verification.judging.rules import EProcesses, Outcome, as_outcomes
 from boundlab.verification.verdict import State
 
 Draw = Callable[[np.random.Generator], Any]

@@ -10,7 +10,7 @@ from numba import njit
 
 from boundlab._errors import InvalidParameter, positive_int
 from boundlab._theory import implements
-from boundlab.verification.boundaries import Boundaries
+from boundlab.verification.judging.boundaries import Boundaries
 
 TINY = 1e-30
 """Mass that the compiled recursion lets go of at either end of a row; less than 1e-20 in 10^9 trials."""

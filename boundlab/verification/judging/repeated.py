@@ -11,9 +11,9 @@ import numpy as np
 from boundlab._errors import InvalidParameter, positive_int, probability
 from boundlab._theory import implements
 from boundlab.concentration.binomial import lower_limit, upper_limit
-from boundlab.verification.boundaries import Boundaries
-from boundlab.verification.fixed_size import fewest_trials, upholding_count, violating_count
-from boundlab.verification.rules import BoundaryRule, Counts, Findings, Outcome
+from boundlab.verification.judging.boundaries import Boundaries
+from boundlab.verification.judging.fixed_size import fewest_trials, upholding_count, violating_count
+from boundlab.verification.judging.rules import BoundaryRule, Counts, Findings, Outcome
 from boundlab.verification.verdict import State
 
 

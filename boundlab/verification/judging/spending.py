@@ -18,8 +18,8 @@ from numba import njit
 
 from boundlab._errors import probability
 from boundlab._theory import implements
-from boundlab.verification.boundaries import Boundaries
-from boundlab.verification.rules import BoundaryRule, Findings
+from boundlab.verification.judging.boundaries import Boundaries
+from boundlab.verification.judging.rules import BoundaryRule, Findings
 
 HALF = 10.0
 """Half of a level is spent after HALF/threshold trials."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, probability
 from boundlab._theory import implements
-from boundlab.verification.boundaries import Boundaries, monotone_boundaries
-from boundlab.verification.evidence import interval, log_e_upheld, log_e_violated, trials_if_no_failure
+from boundlab.verification.judging.boundaries import Boundaries, monotone_boundaries
+from boundlab.verification.judging.evidence import interval, log_e_upheld, log_e_violated, trials_if_no_failure
 from boundlab.verification.verdict import State
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from boundlab._errors import positive_int, probability
 from boundlab._theory import implements
 from boundlab.concentration.finite_population import log_e_at_least, log_e_at_most
-from boundlab.verification.boundaries import Boundaries, first_where, monotone_boundaries
-from boundlab.verification.rules import CountRule, Findings
+from boundlab.verification.judging.boundaries import Boundaries, first_where, monotone_boundaries
+from boundlab.verification.judging.rules import CountRule, Findings
 from boundlab.verification.verdict import State
 
 

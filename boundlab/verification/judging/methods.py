@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from boundlab._errors import InvalidParameter
 from boundlab.verification.claim import Claim, Over
-from boundlab.verification.rules import EProcesses, RateRule
+from boundlab.verification.judging.rules import EProcesses, RateRule
 
 if TYPE_CHECKING:
-    from boundlab.verification.bounded_mean import BoundedMean
-    from boundlab.verification.without_replacement import WithoutReplacement
+    from boundlab.verification.judging.bounded_mean import BoundedMean
+    from boundlab.verification.judging.without_replacement import WithoutReplacement
 
 
 class Method(StrEnum):
@@ -51,25 +51,25 @@ def rule_for(
                 f"method must be '{Method.E_PROCESS}' for a claim over '{claim.over}', got '{method}'."
             )
         if claim.population is not None:
-            from boundlab.verification.without_replacement import WithoutReplacement
+            from boundlab.verification.judging.without_replacement import WithoutReplacement
 
             return WithoutReplacement(delta=claim.delta, population=claim.population, **alphas)
-        from boundlab.verification.bounded_mean import BoundedMean
+        from boundlab.verification.judging.bounded_mean import BoundedMean
 
         return BoundedMean(delta=claim.delta, **alphas)
     at_upheld, at_violated = claim.thresholds
     judged = alphas | {"at_upheld": at_upheld, "at_violated": at_violated}
     of_claim = claim.delta if claim.over is Over.NESTED else None
     if method is Method.SPENDING:
-        from boundlab.verification.spending import ErrorSpending
+        from boundlab.verification.judging.spending import ErrorSpending
 
         return ErrorSpending(delta=of_claim, **judged)
     if method is Method.FIXED:
-        from boundlab.verification.fixed_size import FixedSize
+        from boundlab.verification.judging.fixed_size import FixedSize
 
         return FixedSize(delta=of_claim, size=budget, **judged)
     if method is Method.REPEATED:
-        from boundlab.verification.repeated import RepeatedLimits
+        from boundlab.verification.judging.repeated import RepeatedLimits
 
         return RepeatedLimits(delta=of_claim, **judged)
     return EProcesses(delta=of_claim, **judged)

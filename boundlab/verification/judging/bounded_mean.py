@@ -21,8 +21,8 @@ from scipy.special import logsumexp
 from boundlab._errors import InvalidParameter, probability
 from boundlab._theory import implements
 from boundlab.concentration.betting import STAKES
-from boundlab.verification.boundaries import Boundaries, first_where, monotone_boundaries
-from boundlab.verification.rules import Counts, Findings, Rule, agreeing
+from boundlab.verification.judging.boundaries import Boundaries, first_where, monotone_boundaries
+from boundlab.verification.judging.rules import Counts, Findings, Rule, agreeing
 from boundlab.verification.verdict import State
 
 DISTINCT = 10_000

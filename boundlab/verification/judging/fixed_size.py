@@ -10,8 +10,8 @@ from typing import Any
 from boundlab._errors import InvalidParameter, positive_int, probability
 from boundlab._theory import implements
 from boundlab.concentration.binomial import log_cdf, log_sf, lower_limit, upper_limit
-from boundlab.verification.boundaries import Boundaries, first_where
-from boundlab.verification.rules import BoundaryRule, Findings
+from boundlab.verification.judging.boundaries import Boundaries, first_where
+from boundlab.verification.judging.rules import BoundaryRule, Findings
 
 MOST_FAILURES = 2_000
 """Critical counts up to which `power_size` searches: for rates within some 15 % of delta no size is found."""
