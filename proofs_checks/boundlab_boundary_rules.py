@@ -61,7 +61,9 @@ MUTATIONS = (
         new="at_high[n] += mass[end] if end > high[n] else 0.0",
     ),
     Mutation(
-        file="verification/judging/lattice.py", old="while first <= end and (first <= low[n]", new="while (first < low[n]"
+        file="verification/judging/lattice.py",
+        old="while first <= end and (first <= low[n]",
+        new="while (first < low[n]",
     ),
     Mutation(
         file="verification/judging/fixed_size.py",

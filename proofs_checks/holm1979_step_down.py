@@ -29,10 +29,14 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="verification/judging/many.py", old="np.log(len(e) - np.arange(len(e)))", new="np.log(1.0 + np.arange(len(e))) * 0"
+        file="verification/judging/many.py",
+        old="np.log(len(e) - np.arange(len(e)))",
+        new="np.log(1.0 + np.arange(len(e))) * 0",
     ),
     Mutation(
-        file="verification/judging/many.py", old="len(e) if enough.all() else int(np.argmin(enough))", new="int(enough.sum())"
+        file="verification/judging/many.py",
+        old="len(e) if enough.all() else int(np.argmin(enough))",
+        new="int(enough.sum())",
     ),
 )
 

@@ -163,7 +163,7 @@ def union_shares(excess: np.ndarray, inside: np.ndarray) -> np.ndarray:
     >>> union_shares(np.log([[2.0, 0.5]]), np.array([[True, False]])).tolist()
     [0.5, 0.0]
     """
-    return np.where(inside.any(axis=0), np.exp(-np.maximum(logsumexp(excess, axis=0), 0.0)), 0.0)
+    return np.where(inside.any(axis=0), np.exp(-np.maximum(np.asarray(logsumexp(excess, axis=0)), 0.0)), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -61,12 +61,12 @@ class Multinomials:
 
     At C = 784 this is 2^-50 + 0.75 · 2^-52, so that N draws change the chance of any event by at most 1.1e-15 N.
     Above `MULTINOMIAL_ABOVE` draws per edge conditional binomials take over: N draws are then within
-    2^-44 C + 5 · 2^-53 sqrt(N C) + 4 · 2^-53 sqrt(N) in all, and an edge with q_j = 0 is never drawn either.
+    2^-43 C + 10 · 2^-53 sqrt(N C) + 4 · 2^-53 sqrt(N) in all, and an edge with q_j = 0 is never drawn either.
     Poisson counts would be faster there, but their total is random: no theorem here promises anything for that law, and
     conditioning on the total gives the multinomial back.
 
     Source: Walker 1977, Vose 1991 (alias tables); Lemire 2019 (column and remainder from one product), without its
-    rejection step; xoshiro256++ and splitmix64 of Blackman, Steele and Vigna for the bits; Hörmann 1993 for the binomials.
+    rejection step; Hörmann 1993 (binomials); xoshiro256++ and splitmix64 of Blackman, Steele and Vigna for the bits.
 
     Examples
     --------

@@ -317,18 +317,17 @@ class _Crew:
 
     def check(self, span: _Span, first: int) -> None:
         """Raise where the executor, and not a unit, is to blame for a loss."""
-        try:
-            ping = self._executor.submit(_answer)
-            while not wait([ping], timeout=1.0).done:
-                span.check()
-            alive = ping.exception() is None
-        except (BrokenExecutor, CancelledError):
-            alive = False
-        if not alive:
-            raise BoundlabError(
-                f"an executor must take work, but it is broken after {first * span.work.batch} trials; run again with "
-                "a fresh one to go on."
-            )
+        for _ in range(ATTEMPTS):
+            with contextlib.suppress(BrokenExecutor, CancelledError):
+                ping = self._executor.submit(_answer)
+                while not wait([ping], timeout=1.0).done:
+                    span.check()
+                if ping.exception() is None:
+                    return
+        raise BoundlabError(
+            f"an executor must take work, but it is broken after {first * span.work.batch} trials; run again with a "
+            "fresh one to go on."
+        )
 
 
 def _answer() -> None:

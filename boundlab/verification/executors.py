@@ -34,6 +34,9 @@ serve(pipe)
 """
 """What a worker executes: libraries read these variables when they are loaded, which our own modules do."""
 
+STARTS = 5
+"""How many processes may die in a row before they begin with a task."""
+
 KEPT = 4
 """How many shared values a process keeps: the latest ones."""
 
@@ -133,10 +136,15 @@ class ProcessPool(Executor):
         """In a thread: hand the task to an idle process, or to a new one."""
         process = self._posts.get()
         try:
-            process = self._manned(process)
-            with self._lock:
-                task.process = process
-            return process.answer(task)
+            for start in range(STARTS):
+                process = self._manned(process)
+                with self._lock:
+                    task.process = process
+                try:
+                    return process.answer(task)
+                except WorkerLost:  # one that died before it began says nothing of the task
+                    if task.begun or start == STARTS - 1:
+                        raise
         finally:
             with self._lock:
                 task.process = None

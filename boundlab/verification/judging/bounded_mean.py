@@ -131,7 +131,7 @@ class BoundedMean(Rule):
 
         def log_e(n: np.ndarray, k: np.ndarray, at_0: np.ndarray, at_1: np.ndarray) -> np.ndarray:
             paths = np.multiply.outer(n - k, np.log(at_0)) + np.multiply.outer(k, np.log(at_1))
-            return logsumexp(paths, axis=-1) - math.log(len(kept))
+            return np.asarray(logsumexp(paths, axis=-1)) - math.log(len(kept))
 
         return monotone_boundaries(
             lambda n, k: log_e(n, k, kept + up, kept) >= _level(self.alpha_upheld),
