@@ -17,16 +17,18 @@ from boundlab.verification.claim import Claim
 
 OPTIONS = {
     "max_trials": int,
-    "max_seconds": float,
-    "alpha_upheld": float,
-    "alpha_violated": float,
+    "max_seconds": int | float,
+    "alpha_upheld": int | float,
+    "alpha_violated": int | float,
     "seed": int,
     "batch": int,
     "method": str,
-    "trial_seconds": float,
+    "trial_seconds": int | float,
     "record": str,
 }
 """What the table [run] may hold beside `trial` and `inputs`, as `verify` takes it."""
+
+KINDS = {int: "a whole number", int | float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,9 @@ def read_claim_file(source: str | os.PathLike[str]) -> ClaimFile:
     if unknown:
         known = ", ".join(["trial", "inputs", *OPTIONS])
         raise InvalidParameter(f"[run] may hold {known}, got {unknown[0]!r}.")
+    for name, kind in OPTIONS.items():
+        if name in run and (isinstance(run[name], bool) or not isinstance(run[name], kind)):
+            raise InvalidParameter(f"{name} in [run] must be {KINDS[kind]}, got {run[name]!r}.")
     if "trial" not in run:
         raise InvalidParameter("[run] must name a trial as module:function, got none.")
     fields = Claim.__dataclass_fields__

@@ -1,34 +1,41 @@
 """Hörmann's transformed rejection draws from Bin(n, p), and the shipped draws do within a stated total variation.
 
-The law. Let A = (n+1) p, B = (n+1) (1-p), k + 1/2 = A + D, and e(x) = X ln X - X + ln(2 pi)/2 - ln x! at X = x + 1/2.
-Then ln f(k) = const + e(k) + e(n-k) - H, H = (A+D) ln(1 + D/A) + (B-D) ln(1 - D/B): the linear terms cancel. So
-T(k) = exp(e(k) + e(n-k) - H) is f(k) times a constant C, and it is all that is evaluated. With u uniform, k = floor(G(u)),
-G' = a/us^2 + b, us = 1/2 - |u|, a proposal that is accepted with probability T(k) G'(u)/alpha gives k with probability
-T(k)/alpha times the integral of G' over u with G(u) in [k, k+1), which is 1. It takes
-    (hat) T(k) G'(u) <= alpha for all u,   (squeeze) v_r alpha <= T(k) G'(u) and 0 <= k <= n wherever us >= 0.07.
-Both are proved in `symbolic` for all n p >= 10, p <= 1/2, on balls in us, 1/sigma, p, and for all real k with |G(u) - k - 1/2|
-<= 1/2, from H = d^2/c (q h(q t) + p h(-p t)) at D = sigma d, c = 1 + p q/sigma^2, t = d/(sigma c), where h(t) = ((1+t) ln(1+t)
-- t)/t^2 = integral over x in [0, 1] of (1-x)/(1+tx) is convex and falls. Below us = 1/50 the bound of ln(T G'/alpha), with
-1/6 for both e, rises with us: its slope is at least H'(D) a/us^2 - 2/us, and H' >= H/D grows. 0 < e(x) <= 1/(24 X), for
-e(x) - e(x+1) = ln y - (mean of ln over [y - 1/2, y + 1/2]) with y = x + 1 is sum_j y^(-2j)/(2j (2j+1) 4^j), positive and
-term by term at most (1/(y - 1/2) - 1/(y + 1/2))/24 = sum_j 4^(1-j) y^(-2j)/24.
+The law. With A = (n+1) p, B = (n+1) (1-p), k + 1/2 = A + D and e(x) = X ln X - X + ln(2 pi)/2 - ln x! at X = x + 1/2,
 
-Rounding, eps = 2^-53, n p >= 10. Masses w_k + r_k in place of w_k give a total variation of at most
-(sum |r_k| + |sum r_k|)/(2 sum w_k), and sum w_k = C/alpha >= 0.69, as C >= sqrt(2 pi) sigma e^(-1/(12 (n+1))).
-- The count: three roundings in the product, one in the sum, move the limit at the j-th integer from the mode by at most
-  4 eps (|j| + 2): 4 eps (E|k - m| + 4). E|k - np| <= 0.89 sigma by de Moivre's formula 2 v (1-p) f(v), v = floor(np) + 1,
-  and Stirling's bound of f(v): 3.6 eps sigma + 20 eps.
-- The word: u = word/2^64 is rounded by at most 2^-55: each limit moves a mass of at most 2^-55 T G'/alpha <= 2^-55, and beyond
-  4 sigma at most (4/d)^8 times that, by the hat with this factor: 9.2 sigma + 2 limits count, 3.4 eps sigma + eps.
-- A and B: ln(A/B) is off by 3 eps, ln T by 3 eps D: 1.4 eps sigma.
-- ln T: H is evaluated within 80 eps H and E H <= 1, e within 1e-16, exp, the hat and v within 20 eps.
-Together 8.4 eps sigma + 140 eps. Inversion, n p < 10: the first term is within 58 eps, each further one within 5 eps more,
-108 eps in the mean; u loses at most eps times its size in each difference, 11 eps in all at each of 48 limits, beyond
-which a mass below eps is left; -1 asks for another word. Below 700 eps. Both are at most 1024 eps + 10 eps sigma.
+    ln f(k) = const + e(k) + e(n-k) - H,   H = (A+D) ln(1 + D/A) + (B-D) ln(1 - D/B):
 
-Multinomials. Edge j gets a binomial of what the edges before it left, with q_j/(q_j + after_j), or its complement from
-the smaller side: relative error 4 eps. The divergence of the two chains is at most sum_j E[n_j] 2 (4 eps)^2 pi_j, pi_j the
-smaller side, at most 2 (4 eps)^2 N, and by Pinsker the total variation 4 eps sqrt(N); the binomials' own distances add.
+the linear terms cancel. So T(k) = exp(e(k) + e(n-k) - H) is f(k) times a constant C, and all that is evaluated. With u
+uniform, k = floor(G(u)), G' = a/us^2 + b, us = 1/2 - |u|, a proposal that is accepted with probability T(k) G'(u)/alpha
+gives k with probability T(k)/alpha times the integral of G' over {u: floor(G(u)) = k}, which is 1. This takes
+
+    the hat: T(k) G'(u) <= alpha for all u,   the squeeze: v_r alpha <= T(k) G'(u) and 0 <= k <= n where us >= 0.07.
+
+Both are proved in `symbolic` for all n p >= 10, p <= 1/2, with balls for us, 1/sigma and p, and for every real k with
+G(u) - 1 <= k <= G(u). There H = d^2/c (q h(q t) + p h(-p t)) at D = d sigma, c = 1 + p q/sigma^2, t = d/(c sigma), and
+h(t) = ((1+t) ln(1+t) - t)/t^2, the integral of (1-x)/(1+tx) over [0, 1], falls and is convex. 0 < e(x) <= 1/(24 X): with
+y = x + 1, e(x) - e(x+1) = ln y - (the mean of ln on [y - 1/2, y + 1/2]) = sum_j y^(-2j)/(2j (2j+1) 4^j), term by term at
+most sum_j 4^(1-j) y^(-2j)/24 = (1/(y - 1/2) - 1/(y + 1/2))/24. Below us = 1/60 take 1/6 for both e; by distance, in units
+of sigma, ln(T G'/alpha) then falls at a rate of at least H/d - 2 us/a >= 1/2, as H' >= H/d grows and G' >= a/us^2.
+
+Rounding where n p >= 10, eps = 2^-53. Masses w_k + r_k in place of w_k move the law by at most (sum |r_k| + |sum r_k|) /
+(2 sum w_k), and sum w_k = C/alpha >= 0.69, since C >= sqrt(2 pi) sigma e^(-1/(12 (n+1))). Mass that moves from a count to
+the next one because the limit between them moved enters once.
+
+- Count: three roundings in the product and one in the sum move the limit at distance j from the mode by 4 eps (|j| + 2) at
+  most, in all 4 eps (E|k - m| + 4). By de Moivre E|k - np| = 2 v (1-p) f(v), v = floor(np) + 1, and by Stirling's bound of
+  f(v) that is at most 0.882 sigma: 3.53 eps sigma + 20 eps.
+- Word: u = word/2^64 is off by 2^-55, and so is the mass at each limit, times the chance of acceptance: 1 for at most
+  9.7 sigma + 2 limits with us >= 1/60, and 4 sigma + 2 more by the rate 1/2: 4.92 eps sigma + 2 eps.
+- A and B: ln(A/B) is off by 3 eps, ln T by 3 eps D: 1.33 eps sigma.
+- T: H is evaluated within 80 eps H, and E H <= 1; e within 1e-16; exp, the hat and v within 20 eps: 101 eps.
+
+Together below 9.8 eps sigma + 130 eps. Inversion, n p < 10: the first term is within 58 eps and each further one within
+5 eps more, 108 eps in the mean; u loses eps times its size in each difference, at most 11 eps at each of 48 limits, and the
+mass beyond is below eps. Below 700 eps. Both are below 1024 eps + 10 eps sigma.
+
+Multinomials. Edge j gets a binomial of what the edges before it have left, with q_j/(q_j + after_j) or its complement,
+whichever is smaller, within a relative 4 eps. The divergence between the chains is at most sum_j E[n_j] 2 (4 eps)^2 pi_j
+with pi_j the smaller side, at most 2 (4 eps)^2 N: by Pinsker 4 eps sqrt(N). The distances of the binomials add to it.
 """
 
 from __future__ import annotations
@@ -209,42 +216,41 @@ Margin = Callable[[Point], Any]
 
 
 def hat_margin(balls: Point, left: bool) -> Margin | None:
-    """ln(alpha/(T G')), with T max(1, (d/3)^8) in place of T, or None where no count is proposed."""
+    """ln(alpha/(T G')), or None where no count is proposed."""
     side = Side(balls, left)
     if side.room(side.near) < 0:
         return None
-    beyond, far = side.near > 0, side.far.upper()
-    known = side.excess() + (POWER * (far / 3).log() if far > 3 else 0)
+    excess, beyond = side.excess(), side.near > 0
 
     def margin(point: Point) -> Any:
         at = Side(point, left)
-        return log(at.alpha) - log(at.hat) - known + (at.H(at.near) if beyond else 0)
+        return log(at.alpha) - log(at.hat) - excess + (at.H(at.near) if beyond else 0)
 
     return margin
 
 
 def tail_margin(balls: Point, left: bool) -> Margin | None:
-    """The same with 1/6 for the two e: what must be positive at us = 1/100, and then is below."""
+    """The same with 1/6 for the two e, at us = 1/60."""
     side = Side(balls, left)
     if side.room(side.near) < 0:
         return None
 
     def margin(point: Point) -> Any:
         at = Side(point, left)
-        return log(at.alpha) - log(at.hat) - arb(1) / 6 - POWER * log(at.far / 3) + at.H(at.near)
+        return log(at.alpha) - log(at.hat) - arb(1) / 6 + at.H(at.near)
 
     return margin
 
 
 def tail_slope(balls: Point, left: bool) -> Margin | None:
-    """a (H/d - 8/d) - 2 us at us = 1/100."""
+    """a (H/d - 1/2) - 2 us at us = 1/60, in units of sigma."""
     side = Side(balls, left)
     if side.room(side.near) < 0:
         return None
 
     def margin(point: Point) -> Any:
         at = Side(point, left)
-        return at.a * (at.H(at.near) / at.near - POWER / at.far) - 2 * TAIL
+        return at.a * (at.H(at.near) / at.near - 0.5) - 2 * TAIL
 
     return margin
 
@@ -261,8 +267,7 @@ def squeeze_margin(balls: Point, left: bool) -> Margin | None:
     return margin
 
 
-POWER = 4
-TAIL = 0.01
+TAIL = 1 / 60
 MOST_S = 0.448  # 1/sigma is at most 1/sqrt(5)
 
 
@@ -344,3 +349,108 @@ def symbolic() -> str:
     finally:
         flint.ctx.prec = before
     return f"T is proportional to f; hat above and squeeze below on all n p >= 10, p <= 1/2: {sum(boxes)} boxes"
+
+
+@njit
+def first_word(k, n, p, a, b):
+    """The smallest signed word that proposes at least k: proposals rise with the word."""
+    low, high = np.int64(-(2**63)), np.int64(2**63 - 1)  # they propose minus and plus infinity
+    while low + 1 < high:
+        middle = (low & high) + ((low ^ high) >> 1)  # their mean, without overflow
+        if _proposal(middle, n, p, a, b)[0] >= k:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+@njit
+def accepted_share(k, us, n, p, a, b, squeeze, alpha):
+    """The share of words v that accept a proposal: found by bisection, as the test rises with v."""
+    low, high = 0.0, 1.0
+    if _accepted(1.0, k, us, n, p, a, b, squeeze, alpha):
+        return 1.0
+    while high - low > 2.0**-60 and (high - low) > 2.0**-53 * low:
+        middle = (low + high) / 2
+        if _accepted(middle, k, us, n, p, a, b, squeeze, alpha):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@njit
+def rejection_masses(first, last, n, p, nodes, weights, ease):
+    """The mass of words that give each count first .. last, before normalising; `ease` multiplies the squeeze."""
+    a, b, squeeze, alpha = _shape(n, p)
+    edges = np.array([-(0.43 * 2.0**64), 0.0, 0.43 * 2.0**64])  # of the squeeze, and where the density has a kink
+    masses = np.zeros(last - first + 1)
+    for i in range(len(masses)):
+        k = float(first + i)
+        start, end = first_word(k, n, p, a, b), first_word(k + 1.0, n, p, a, b)
+        low = float(start)
+        for edge in edges:
+            if low < edge < float(end):
+                masses[i] += stretch(low, edge, k, n, p, a, b, squeeze * ease, alpha, nodes, weights)
+                low = edge
+        masses[i] += stretch(low, float(end), k, n, p, a, b, squeeze * ease, alpha, nodes, weights)
+    return masses
+
+
+@njit
+def stretch(low, high, k, n, p, a, b, squeeze, alpha, nodes, weights):
+    """Gauss's rule for the accepted share over a stretch of words, in units of 2^64 words."""
+    total = 0.0
+    for i in range(len(nodes)):
+        us = 0.5 - abs(low + (high - low) * nodes[i]) * 2.0**-64
+        total += weights[i] * accepted_share(k, us, n, p, a, b, squeeze, alpha)
+    return total * (high - low) * 2.0**-64
+
+
+@njit
+def inversion_masses(last, n, p):
+    """The mass of words that give each count 0 .. last, before normalising."""
+    masses, before = np.zeros(last + 1), 0.0
+    for k in range(last + 1):
+        low, high = np.uint64(0), np.uint64(2**64 - 1)  # the last word that gives at most k
+        while low < high:
+            middle = low + (high - low) // np.uint64(2) + np.uint64(1)
+            if 0.0 <= _inverted(middle, n, p) <= k:
+                low = middle
+            else:
+                high = middle - np.uint64(1)
+        below = (float(low) + 1.0) * 2.0**-64
+        masses[k] = below - before
+        before = below
+    return masses
+
+
+def law(n: int, p: float, ease: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and their chances, as the shipped code gives them: limits by bisection of words, shares by integration."""
+    if n * p < INVERT_BELOW:
+        counts = np.arange(min(n, 120) + 1)
+        masses = inversion_masses(int(counts[-1]), float(n), p)
+    else:
+        sigma = math.sqrt(n * p * (1 - p))
+        reach = (12.0 if sigma < 5_000 else 8.5) * sigma
+        counts = np.arange(max(0, int(n * p - reach)), min(n, int(n * p + reach + 30)) + 1)
+        nodes, weights = np.polynomial.legendre.leggauss(16 if sigma < 30 else 6 if sigma < 1_000 else 2)
+        masses = rejection_masses(int(counts[0]), int(counts[-1]), float(n), p, (nodes + 1) / 2, weights / 2, ease)
+    return counts, masses / masses.sum()
+
+
+def truth(counts: np.ndarray, n: int, p: float) -> np.ndarray:
+    """The binomial chances by their ratios from the mode outwards, in the widest floats there are."""
+    k, chance = counts.astype(np.longdouble), np.longdouble(p)
+    m = int(np.clip(math.floor((n + 1) * p), counts[0], counts[-1]) - counts[0])
+    ratios = (n - k[:-1]) / (k[1:]) * (chance / (1 - chance))
+    found = np.ones(len(k), np.longdouble)
+    found[m + 1 :] = np.cumprod(ratios[m:])
+    found[:m] = np.cumprod(1 / ratios[:m][::-1])[::-1]
+    return found / found.sum()
+
+
+def off(n: int, p: float, ease: float = 1.0) -> float:
+    """The total variation between the shipped law and Bin(n, p)."""
+    counts, chances = law(n, p, ease)
+    return float(np.abs(chances - truth(counts, n, p)).sum() / 2)

@@ -103,7 +103,7 @@ def test_a_trial_that_hangs_on_dask_is_unknown(dask: DaskExecutor) -> None:
 
 
 def test_a_trial_that_kills_its_dask_worker_is_unknown(dask: DaskExecutor) -> None:
-    verdict = verify(CLAIM, At(1, trials.die), executor=dask, max_trials=12, **OPEN)
+    verdict = verify(CLAIM, At(1, trials.die_later), executor=dask, max_trials=12, **OPEN)
     assert (verdict.trials, verdict.failures, verdict.first_unknown) == (12, 0, (1,))
 
 

@@ -442,14 +442,14 @@ def test_the_clock_ends_a_run_on_every_engine(pool: ProcessPool) -> None:
     with ProcessPool(2) as own:
         own.submit(int).result()
         begin = time.monotonic()
-        verdict = verify(CLAIM, At(3, trials.sleep), executor=own, max_seconds=2.0)
-    assert (verdict.trials, verdict.stopped_because) == (3, "max_seconds")
-    assert time.monotonic() - begin < 5.0
+        verdict = verify(CLAIM, At(0, trials.sleep), executor=own, max_seconds=0.5)
+    assert (verdict.trials, verdict.stopped_because) == (0, "max_seconds")
+    assert time.monotonic() - begin < 3.0
     for executor in (1, pool):
         begin = time.monotonic()
         verdict = verify(CLAIM, Coin(0.05, seconds=0.002), executor=executor, max_seconds=0.3, max_trials=9999, **OPEN)
         assert verdict.stopped_because == "max_seconds"
-        assert time.monotonic() - begin < 1.3
+        assert time.monotonic() - begin < 3.0
 
 
 @pytest.fixture

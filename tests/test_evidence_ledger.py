@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from boundlab import Claim, Interrupted, InvalidParameter, Over, State, Verdict, verify
-from boundlab.verification.evidence_ledger import EvidenceLedger, code_fingerprint, versions
+from boundlab.verification.evidence_ledger import EvidenceLedger
+from boundlab.verification.fingerprint import code_fingerprint, versions
 from boundlab.verification.judging.evidence import log_e_violated
 from boundlab.verification.judging.lattice import absorption
 

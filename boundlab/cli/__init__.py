@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -15,6 +14,7 @@ from typing import NoReturn
 
 from boundlab import __version__
 from boundlab._errors import BoundlabError
+from boundlab.cli.console import reader_may_leave
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -43,12 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.fields and not args.takes_fields:
         parser.error(f"every argument must be known, got {' '.join(args.fields)}.")
     try:
-        code = args.run(args)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader has left; the files are written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        with reader_may_leave(sys.stdout):
+            return args.run(args)
+        return 0  # its reader left in the middle of a table; the files are written
     except (BoundlabError, OSError) as fault:
         print(f"boundlab: {' '.join(str(fault).split())}", file=sys.stderr)
         return 2

@@ -7,8 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from boundlab.cli.console import stdout
+from boundlab._errors import InvalidParameter, one_line
+from boundlab.cli.console import reader_may_leave, stdout
 from boundlab.verification.run import verify
 from boundlab.verification.verdict import State, Verdict
 
@@ -25,8 +27,14 @@ def verify_claim(args: argparse.Namespace) -> int:
     given = {"max_trials": args.max_trials, "max_seconds": args.max_seconds, "seed": args.seed, "record": args.record}
     options = dict(asked.options) | {name: value for name, value in given.items() if value is not None}
     if args.replay is not None:
+        if args.replay < 0:
+            raise InvalidParameter(f"--replay must be the index of a trial, from 0 on, got {args.replay}.")
         kept = {name: options[name] for name in ("seed", "batch") if name in options}
-        print(replay(asked.claim, asked.trial, args.replay, inputs=asked.inputs, **kept))
+        try:
+            print(replay(asked.claim, asked.trial, args.replay, inputs=asked.inputs, **kept))
+        except Exception as fault:
+            print(f"boundlab: trial {args.replay} raised {one_line(fault)}.", file=sys.stderr)
+            return TRIAL_RAISED
         return 0
     if args.json not in (None, "-"):
         writable(Path(args.json))
@@ -36,7 +44,8 @@ def verify_claim(args: argparse.Namespace) -> int:
             asked.claim, asked.trial, inputs=asked.inputs, executor=executor, progress=_teller(), **options
         )
     except Interrupted as stopped:
-        print(f"boundlab: {stopped.verdict.trials} trials were run; {_how_to_go_on(args)}.", file=sys.stderr)
+        again = "the same command goes on where they ended" if "record" in options else "--record FILE would keep them"
+        print(f"boundlab: {stopped.verdict.trials} trials were run; {again}.", file=sys.stderr)
         return 130
     except Exception as fault:
         notes = getattr(fault, "__notes__", ())
@@ -46,11 +55,14 @@ def verify_claim(args: argparse.Namespace) -> int:
         return TRIAL_RAISED
     finally:
         close()
+    apart = args.json == "-"
     if args.json is not None:
-        text = verdict.to_json(None if args.json == "-" else args.json)
-        if args.json == "-":
-            print(text, end="")
-    _show(verdict, to_stderr=args.json == "-")
+        text = verdict.to_json(None if apart else args.json)
+        if apart:
+            with reader_may_leave(sys.stdout):
+                print(text, end="")
+    with reader_may_leave(sys.stderr if apart else sys.stdout):
+        _show(verdict, stdout(stderr=apart))
     return _code(verdict, args.require)
 
 
@@ -60,16 +72,7 @@ def _code(verdict: Verdict, require: str) -> int:
     return 3 if require == "upheld" and verdict.state is State.UNDECIDED else 0
 
 
-def _how_to_go_on(args: argparse.Namespace) -> str:
-    if args.record:
-        return "the same command goes on where they ended"
-    return "with --record FILE a run can be gone on with"
-
-
-def _show(verdict: Verdict, *, to_stderr: bool) -> None:
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False) if to_stderr else stdout()
+def _show(verdict: Verdict, console: Any) -> None:
     rate = f"{verdict.failures:,} failures and {verdict.unknown:,} unknown in {verdict.trials:,} trials"
     console.print(f"{verdict.claim.name}: {str(verdict.state).upper()} at delta = {verdict.delta:g}")
     console.print(f"  {rate} ({verdict.stopped_because}). {verdict.resolution}")
@@ -87,7 +90,8 @@ def _teller() -> Callable[[int, int, int], None]:
             return
         last[0] = now
         text = f"{trials:,} trials, {failures:,} failures, {unknown:,} unknown"
-        print(f"\r{text}" if live else text, end="" if live else "\n", file=sys.stderr, flush=True)
+        with reader_may_leave(sys.stderr):
+            print(f"\r{text}" if live else text, end="" if live else "\n", file=sys.stderr)
 
     return tell
 

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 Progress = Callable[[float, str], None]
 
 
-def stdout() -> Any:
-    """A console on stdout, 120 columns wide where that is no terminal."""
+def stdout(*, stderr: bool = False) -> Any:
+    """A console on stdout, or on stderr, 120 columns wide where that is no terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)
+    class Ours(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the process here, with an exit code of its own
+
+    console = Ours(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Ours(stderr=stderr, highlight=False, width=120)
+
+
+@contextmanager
+def reader_may_leave(stream: TextIO) -> Iterator[None]:
+    """Write to a stream whose reader may close the pipe: the rest goes nowhere, and the work goes on."""
+    try:
+        yield
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -30,7 +45,8 @@ def progress() -> Iterator[Progress]:
         def line(share: float, text: str) -> None:
             if text != last[0]:
                 last[0] = text
-                print(f"{share:4.0%}  {text}", file=sys.stderr, flush=True)
+                with reader_may_leave(sys.stderr):
+                    print(f"{share:4.0%}  {text}", file=sys.stderr)
 
         yield line
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import re
 import shlex
 import time
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ import pytest
 
 from boundlab._errors import InvalidParameter, matrix
 from boundlab.pytest_plugin import tables
-from boundlab.pytest_plugin.session import ENTRY, NOTE, GuaranteeSession, marked
+from boundlab.pytest_plugin.session import ENTRY, NOTE, GuaranteeSession, is_guarantee, marked
 from boundlab.pytest_plugin.settings import SMOKE_TRIALS
 from boundlab.records import Compression
 from boundlab.verification.claim import Claim
@@ -45,6 +47,13 @@ class Guarantee:
         """Read the marker."""
         self._item, self._session, self._settings = item, session, session.settings
         self._options, self._called = marked(item), False
+        # its own name for itself: an item's nodeid may carry more, such as the group of a run with xdist
+        self._test = item.nodeid if item.parent is None else f"{item.parent.nodeid}::{item.name}"
+        if not is_guarantee(item):
+            raise InvalidParameter(
+                "a test must have the fixture guarantee among its arguments, or be marked, so that it is counted among "
+                "those that share alpha before the first is judged; got it by request.getfixturevalue."
+            )
         for mark in item.iter_markers("guarantee"):
             if mark.args:
                 raise InvalidParameter(f"the options of a guarantee must be named, got {mark.args[0]!r} without name.")
@@ -118,7 +127,7 @@ class Guarantee:
 
     def _subject(self, trial: Any, inputs: Any, claim: Claim | None, eps: float | None) -> tuple[Claim, Trial, Any]:
         """The claim, its trial, the inputs."""
-        options, test = self._options, self._item.nodeid
+        options, test = self._options, self._test
         parameters = {name: _text(value) for name, value in self._parametrisation.items()}
         if claim is not None:
             if said := [name for name in OF_CLAIM if name in options]:
@@ -183,7 +192,13 @@ class Guarantee:
 
         if (method := self._options.get("method", Method.E_PROCESS)) != Method.E_PROCESS:
             raise InvalidParameter(f"a ledger goes on with e-processes only, got method={str(method)!r}.")
-        code = f"{self._session.code} {self._item.nodeid}"  # two tests of one claim are two trials, hence two files
+        project, path = self._session.project.resolve(), self._item.path.resolve()
+        if self._settings.code is None and not path.is_relative_to(project):
+            raise InvalidParameter(
+                f"a test with a ledger must lie in {project}, whose source files name the code, got {path}; "
+                "--guarantee-code=TEXT names it by hand."
+            )
+        code = f"{self._session.code} {self._test}"  # two tests of one claim are two trials, hence two files
         return EvidenceLedger(folder).verify(claim, trial, code=code, inputs=inputs, **self._run)
 
     def _judged(self, claim: Claim, trial: Trial, inputs: Any) -> tuple[Verdict, dict[str, Any]]:
@@ -193,7 +208,7 @@ class Guarantee:
         def entry(verdict: Verdict, invalid: int = 0) -> dict[str, Any]:
             seconds = time.monotonic() - start
             return {
-                "test": self._item.nodeid,
+                "test": self._test,
                 "seconds": round(seconds, 6),
                 "smoke": self._settings.disable,
                 "health": self._health(verdict, seconds, invalid),
@@ -235,15 +250,15 @@ class Guarantee:
             trials = max(1, broken.trials)
             return tables.powerless(broken.to_dict(), _finds(broken.claim, trials, broken.method, levels))
         if settings.require == "upheld" and settings.judges and verdict.state is not State.UPHELD:
-            return tables.not_upheld(verdict.to_dict())
+            return tables.not_upheld(verdict.to_dict(), verdict.resolution)
         if settings.health == "error" and health:
             return "a weak check: " + "; ".join(health)
         return None
 
     def _replay_command(self, index: int) -> str:
-        return (
-            f"pytest {shlex.quote(self._item.nodeid)} --guarantee-seed={self._settings.seed} --guarantee-replay={index}"
-        )
+        file = os.path.relpath(self._item.path, self._item.config.invocation_params.dir)
+        test = "::".join([Path(file).as_posix(), *self._test.split("::")[1:]])
+        return f"pytest {shlex.quote(test)} --guarantee-seed={self._settings.seed} --guarantee-replay={index}"
 
     def _health(self, verdict: Verdict, seconds: float, invalid: int) -> list[str]:
         """Signs of a weak check that are not suppressed."""
@@ -298,7 +313,7 @@ class Guarantee:
         )
 
     def _end(self, kind: str, text: str) -> None:
-        note = {"kind": kind, "test": self._item.nodeid, "text": text}
+        note = {"kind": kind, "test": self._test, "text": text}
         self._item.user_properties.append((NOTE, json.dumps(note)))
         pytest.skip(f"{kind}: {text}")
 
@@ -325,14 +340,15 @@ def _invalid_operations() -> Iterator[list[str]]:
 
 
 def _text(value: Any) -> str:
-    """A parameter's value as text that is the same in every process: no addresses, nothing long."""
+    """A parameter's value as text that is the same in every process: no addresses, no sets, nothing long."""
     if isinstance(value, Enum):
         return str(value.value)
     name = getattr(value, "__qualname__", None)
     if isinstance(name, str):
         return name
     text = value if isinstance(value, str) else repr(value)
-    return type(value).__qualname__ if " at 0x" in text or len(text) > 200 else text
+    told = isinstance(value, str) or not re.search(r" at 0x|\{", text)  # the order of a set differs between processes
+    return text if told and len(text) <= 200 else type(value).__qualname__
 
 
 def _finds(claim: Claim, trials: int, method: str, levels: dict[str, float]) -> str:

@@ -53,7 +53,7 @@ def write_all(settings: Settings, root: Path, entries: Sequence[Entry]) -> None:
 
 def session_dict(settings: Settings, commit: dict[str, Any] | None, entries: Sequence[Entry]) -> dict[str, Any]:
     """The session as JSON values."""
-    from boundlab.verification.evidence_ledger import versions
+    from boundlab.verification.fingerprint import versions
 
     return {
         "schema": SCHEMA,
@@ -102,9 +102,17 @@ def to_compare(settings: Settings, root: Path) -> dict[str, Any] | None:
         session = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise pytest.UsageError(f"--guarantee-compare must name a readable file, got {path}: {fault}.") from None
-    if not isinstance(session, dict) or session.get("schema") != SCHEMA:
+    if not _is_session(session):
         raise pytest.UsageError(f"--guarantee-compare must name a session's file of format {SCHEMA}, got {path}.")
     return session
+
+
+def _is_session(told: Any) -> bool:
+    """Whether a file holds what a comparison shows."""
+    try:
+        return told["schema"] == SCHEMA and bool(comparison(told, []))
+    except (LookupError, TypeError, AttributeError):
+        return False
 
 
 def comparison(old: dict[str, Any], entries: Sequence[Entry]) -> list[str]:
@@ -124,12 +132,16 @@ def comparison(old: dict[str, Any], entries: Sequence[Entry]) -> list[str]:
 
 
 def _saved(root: Path) -> list[Path]:
-    return sorted(p for p in (root / FOLDER).glob("*.json") if p.name.partition("_")[0].isdecimal())
+    return sorted((p for p in (root / FOLDER).glob("*.json") if p.name.partition("_")[0].isdecimal()), key=_number)
+
+
+def _number(saved: Path) -> int:
+    return int(saved.name.partition("_")[0])
 
 
 def _next_number(root: Path) -> int:
     saved = _saved(root)
-    return int(saved[-1].name.partition("_")[0]) + 1 if saved else 1
+    return _number(saved[-1]) + 1 if saved else 1
 
 
 def _commit(root: Path) -> dict[str, Any] | None:

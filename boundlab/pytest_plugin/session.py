@@ -18,13 +18,16 @@ from boundlab.pytest_plugin.settings import read_settings
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-ENTRY = "guarantee"
+ENTRY = "boundlab_guarantee"
 """The user property of a test's report that carries its verdict, as JSON, from a worker to the controller."""
 
-NOTE = "guarantee_note"
+NOTE = "boundlab_guarantee_note"
 """The user property that carries what a test without verdict found: {"kind": "replayed" or "calibrated", ...}."""
 
 WORDS = {"replayed": "r", "calibrated": "c"}
+
+PROJECT = (".git", "pyproject.toml", "setup.py", "setup.cfg")
+"""What marks a project's folder: pytest's root may lie deeper, as where its settings are in tests/pytest.ini."""
 
 
 class GuaranteeSession:
@@ -98,10 +101,16 @@ class GuaranteeSession:
     def code(self) -> str:
         """What names the code in the ledger."""
         if self._code is None:
-            from boundlab.verification.evidence_ledger import code_fingerprint
+            from boundlab.verification.fingerprint import code_fingerprint
 
-            self._code = self.settings.code or code_fingerprint(self.config.rootpath)
+            self._code = self.settings.code or code_fingerprint(self.project)
         return self._code
+
+    @property
+    def project(self) -> Path:
+        """The folder whose source files are the code: the next one up from the root that holds a project."""
+        root = self.config.rootpath
+        return next((p for p in (root, *root.parents) if any((p / name).exists() for name in PROJECT)), root)
 
     # telling
 
@@ -125,7 +134,7 @@ class GuaranteeSession:
 
     def pytest_report_collectionfinish(self, items: list[pytest.Item]) -> str | list[str]:
         """The alpha of each check."""
-        own = [a for item in items if is_guarantee(item) and (a := own_alpha(item)) is not None]
+        own = [a for item in items if is_guarantee(item) and isinstance(a := own_alpha(item), float | int)]
         if not self.checks and not own:
             return []
         text = f"guarantees: {self.checks} checks share alpha, {self.alpha_each:.3g} each" if self.checks else ""
@@ -178,8 +187,15 @@ class GuaranteeSession:
             run_file.write_all(self.settings, self.config.rootpath, entries)
             summary = os.environ.get("GITHUB_STEP_SUMMARY")
             if summary and entries:
-                with Path(summary).open("a", encoding="utf-8") as file:
-                    file.write(tables.markdown(entries))
+                self._add_to(Path(summary), tables.markdown(entries))
+
+    def _add_to(self, page: Path, text: str) -> None:
+        """Add to a page that CI shows; the verdicts stand without it."""
+        try:
+            with page.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as fault:
+            self.notes.append({"kind": "summary", "test": "$GITHUB_STEP_SUMMARY", "text": f"not written: {fault}"})
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table of verdicts, and what else was asked for."""

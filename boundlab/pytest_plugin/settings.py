@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import secrets
 from collections.abc import Callable
@@ -12,7 +13,15 @@ from typing import Any
 
 import pytest
 
-HEALTH = ("too_few_trials", "idle_streams", "shared_inputs", "constant_outcome", "nonfinite", "slow_trial")
+HEALTH = (
+    "too_few_trials",
+    "idle_streams",
+    "shared_inputs",
+    "shared_coins",
+    "constant_outcome",
+    "nonfinite",
+    "slow_trial",
+)
 """What a check can be warned of, by the names that --guarantee-suppress takes."""
 
 SMOKE_TRIALS = 8
@@ -42,7 +51,7 @@ def _seconds(text: str) -> float | None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text)
     seconds = float(match[1]) * {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}[match[2]] if match else 0.0
-    if not seconds > 0.0:
+    if not 0.0 < seconds < math.inf:
         raise ValueError("a time such as 5s, 2m or 1h, or none")
     return seconds
 
@@ -145,7 +154,7 @@ OPTIONS = (
         name="code",
         read=_text,
         metavar="TEXT",
-        help="for the ledger: names the code (default: a digest of all source files below the root)",
+        help="for the ledger: names the code (default: a digest of the project's sources and of all installed packages)",
     ),
     Option(
         name="health",

@@ -30,11 +30,16 @@ def totals(entries: Sequence[Entry]) -> str:
 
 def markdown(entries: Sequence[Entry]) -> str:
     """The table as markdown, for a page that a CI system shows."""
-    rows = [[cell.replace("|", "\\|") for cell in _cells(entry)] for entry in entries]
+    rows = [[_code(test), *cells] for test, *cells in map(_cells, entries)]
     head = [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
     body = [f"| {' | '.join(row)} |" for row in rows]
     signs = [f"- `{entry['test']}`: {text}" for entry in entries for text in entry["health"]]
     return "\n".join(["### Guarantees", "", *head, *body, "", totals(entries), "", *signs, ""])
+
+
+def _code(name: str) -> str:
+    """A test's name as markdown in a table, where it may hold any sign, such as those of `<lambda>`."""
+    return f"`{name}`".replace("|", "\\|")
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -80,11 +85,11 @@ def log10(log_e: float | str | None) -> str:
 
 def violated(verdict: dict[str, Any], replay: str) -> str:
     """One paragraph on a guarantee that is violated."""
-    level = f"1/{verdict['alpha_violated']:.3g}"
+    level = f"{verdict['alpha_violated']:.3g}"
     if verdict["log_e_violated"] is None:
-        evidence = f"refuted at level {verdict['alpha_violated']:.3g} by the method {verdict['method']}"
+        evidence = f"refuted at level {level} by the method {verdict['method']}"
     else:
-        evidence = f"e-value 10^{log10(verdict['log_e_violated'])} >= {level}"
+        evidence = f"e-value 10^{log10(verdict['log_e_violated'])} reaches 1/alpha, alpha = {level}"
     first = ", ".join(map(str, verdict["first_failures"][:3]))
     return (
         f"guarantee violated: {_counted(verdict)}, claimed rate <= {verdict['claim']['delta']:g}; {evidence}; "
@@ -100,13 +105,11 @@ def powerless(verdict: dict[str, Any], reason: str) -> str:
     )
 
 
-def not_upheld(verdict: dict[str, Any]) -> str:
+def not_upheld(verdict: dict[str, Any], resolution: str) -> str:
     """One paragraph on a guarantee that is undecided where upheld was required."""
-    low, high = verdict["interval"]
     return (
-        f"guarantee undecided: {_counted(verdict)}, claimed rate <= {verdict['claim']['delta']:g}; the rate lies in "
-        f"[{low:.3g}, {high:.3g}]; {verdict['fewest']} trials without a failure are the fewest that uphold it "
-        f"({verdict['stopped_because']})"
+        f"guarantee undecided: {_counted(verdict)}, claimed rate <= {verdict['claim']['delta']:g} "
+        f"({verdict['stopped_because']}). {resolution}"
     )
 
 

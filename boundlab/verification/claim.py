@@ -82,8 +82,10 @@ class Claim:
             raise InvalidParameter(f"name must be a text that is not empty, got name={self.name!r}.")
         object.__setattr__(self, "delta", probability("delta", self.delta))
         object.__setattr__(self, "over", choice("over", self.over, Over))
-        if not all(isinstance(key, str) for key in self.parameters):
-            raise InvalidParameter(f"parameters must have text keys, got {list(self.parameters)!r}.")
+        if not isinstance(self.theorem, str):
+            raise InvalidParameter(f"theorem must be a text, got theorem={self.theorem!r}.")
+        if not isinstance(self.parameters, Mapping) or not all(isinstance(key, str) for key in self.parameters):
+            raise InvalidParameter(f"parameters must have text keys, as a mapping, got {self.parameters!r}.")
         try:
             text = json.dumps(dict(self.parameters), allow_nan=False)
         except (TypeError, ValueError) as reason:

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from boundlab._theory import implements
 from boundlab.files import writable, write_atomically
 from boundlab.records import Record, Row
 from boundlab.verification.claim import Claim
+from boundlab.verification.fingerprint import versions
 from boundlab.verification.judging.methods import Method, rule_for
 from boundlab.verification.judging.rules import Counts, Findings
 from boundlab.verification.run import Interrupted, verify
@@ -39,61 +39,6 @@ from boundlab.verification.verdict import State, Verdict
 
 SCHEMA = "boundlab.evidence/1"
 """The format of a journal: JSON lines, the first of them a header."""
-
-SOURCES = (".py", ".pyx", ".pxd", ".pyi", ".c", ".cc", ".cpp", ".cu", ".h", ".hpp", ".rs", ".f90")
-"""Suffixes of the files that count as code."""
-
-PACKAGES = ("boundlab", "numpy", "scipy", "numba", "torch")
-"""What a trial's coins and arithmetic rest on, beside the code of the project."""
-
-
-def code_fingerprint(root: str | os.PathLike[str]) -> str:
-    """Return the blake2b-128 digest, in hex, of all source files below a folder and of the versions they run on.
-
-    All source files count, not only those of modules that are loaded: what a trial imports later is part of it, and
-    which modules are loaded at some moment depends on what ran before. Hidden folders, `node_modules`, virtual
-    environments and links to folders are left out. Data files are not code: a trial that reads them should name their
-    digest in its claim's parameters.
-
-    Parameters
-    ----------
-    root : path
-        The project's folder.
-
-    Raises
-    ------
-    InvalidParameter
-        If there is no such folder.
-    """
-    folder, digest = Path(root), hashlib.blake2b(digest_size=16)
-    if not folder.is_dir():
-        raise InvalidParameter(f"root must be a folder, got {folder}.")
-    for path in _sources(folder):
-        content = path.read_bytes()
-        digest.update(json.dumps([path.relative_to(folder).as_posix(), len(content)]).encode())
-        digest.update(content)
-    digest.update(json.dumps(versions(), sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that coins and arithmetic rest on, as far as installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
-def _sources(folder: Path) -> Iterator[Path]:
-    """Source files below a folder, in an order that is the same on every machine."""
-    for path in sorted(folder.iterdir(), key=lambda p: p.name):
-        if path.is_dir():
-            environment = (path / "pyvenv.cfg").exists() or (path / "conda-meta").exists()
-            if not (environment or path.is_symlink() or path.name.startswith(".") or path.name == "node_modules"):
-                yield from _sources(path)
-        elif path.suffix in SOURCES and path.is_file():
-            yield path
 
 
 @dataclass(frozen=True)
@@ -310,23 +255,21 @@ class _Process:
         lock = self.path.with_suffix(".lock")
         writable(lock)
         lock.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
-            raise InvalidParameter(
-                f"a ledger's file must be used by one process at a time, got the lock {lock} of {_holder(lock)}; "
-                "if that process is gone, remove the lock."
-            ) from None
-        try:
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n".encode())
-            os.close(handle)
+        with lock.open(
+            "a", encoding="utf-8"
+        ) as file:  # the file stays; the lock ends with its process, even a killed one
+            if not _locked(file.fileno()):
+                raise InvalidParameter(
+                    f"a ledger's file must be used by one process at a time, got the lock {lock} of {_holder(lock)}."
+                )
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n")
+            file.flush()
             yield
-        finally:
-            lock.unlink(missing_ok=True)
 
     def open(self, key: _Key) -> None:
-        """Start a journal where there is none."""
-        if not self.journal.exists():
+        """Start a journal where there is none, or an empty one."""
+        if not self.journal.exists() or not self.journal.stat().st_size:
             self._append({"schema": SCHEMA, **key.to_dict()})
 
     def note(self, key: _Key, before: Counts) -> None:
@@ -352,11 +295,11 @@ class _Process:
     @property
     def key(self) -> _Key:
         """The key in the journal's header."""
-        header = self.lines()[0]
         try:
+            header = self.lines()[0]
             claim = Claim(**header["claim"])
             fields = {name: header[name] for name in ("code", "alpha_violated", "alpha_upheld", "seed", "batch")}
-        except (KeyError, TypeError) as fault:
+        except (LookupError, TypeError) as fault:
             raise InvalidParameter(f"a journal must begin with its header, got {self.journal}: {fault}.") from None
         return _Key(claim=claim, **fields)
 
@@ -418,6 +361,22 @@ def _night(start: int, counts: Counts) -> dict[str, Any]:
         "failures": counts.failures,
         "unknown": counts.unknown,
     }
+
+
+def _locked(handle: int) -> bool:
+    """Lock an open file, or answer that another process has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def _holder(lock: Path) -> str:
