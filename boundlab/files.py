@@ -139,6 +139,8 @@ def writable(target: Path) -> None:
     """Raise InvalidParameter where no file can be written at `target`; called before long work."""
     if target.is_dir():
         raise InvalidParameter(f"an output file must not be a folder, got {target}.")
+    if target.exists() and not target.is_file():  # a new file would take its place
+        raise InvalidParameter(f"an output file must not be a device or a pipe, got {target}.")
     folder = next(p for p in target.absolute().parents if p.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InvalidParameter(f"an output folder must be writable, got {folder}.")

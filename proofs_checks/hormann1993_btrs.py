@@ -5,37 +5,38 @@ The law. With A = (n+1) p, B = (n+1) (1-p), k + 1/2 = A + D and e(x) = X ln X - 
     ln f(k) = const + e(k) + e(n-k) - H,   H = (A+D) ln(1 + D/A) + (B-D) ln(1 - D/B):
 
 the linear terms cancel. So T(k) = exp(e(k) + e(n-k) - H) is f(k) times a constant C, and all that is evaluated. With u
-uniform, k = floor(G(u)), G' = a/us^2 + b, us = 1/2 - |u|, a proposal that is accepted with probability T(k) G'(u)/alpha
-gives k with probability T(k)/alpha times the integral of G' over {u: floor(G(u)) = k}, which is 1. This takes
+uniform, k = floor(G(u)), G' = a/us^2 + b, us = 1/2 - |u|, a proposal that is accepted with chance T(k) G'(u)/alpha
+gives k with chance T(k)/alpha times the integral of G' over {u: floor(G(u)) = k}, which is 1. This takes
 
-    the hat: T(k) G'(u) <= alpha for all u,   the squeeze: v_r alpha <= T(k) G'(u) and 0 <= k <= n where us >= 0.07.
+    the hat: T(k) G'(u) <= alpha for all u,   the squeeze: v_r alpha <= T(k) G'(u), 0 <= k <= n where us >= 0.07.
 
 Both are proved in `symbolic` for all n p >= 10, p <= 1/2, with balls for us, 1/sigma and p, and for every real k with
-G(u) - 1 <= k <= G(u). There H = d^2/c (q h(q t) + p h(-p t)) at D = d sigma, c = 1 + p q/sigma^2, t = d/(c sigma), and
-h(t) = ((1+t) ln(1+t) - t)/t^2, the integral of (1-x)/(1+tx) over [0, 1], falls and is convex. 0 < e(x) <= 1/(24 X): with
-y = x + 1, e(x) - e(x+1) = ln y - (the mean of ln on [y - 1/2, y + 1/2]) = sum_j y^(-2j)/(2j (2j+1) 4^j), term by term at
-most sum_j 4^(1-j) y^(-2j)/24 = (1/(y - 1/2) - 1/(y + 1/2))/24. Below us = 1/60 take 1/6 for both e; by distance, in units
-of sigma, ln(T G'/alpha) then falls at a rate of at least H/d - 2 us/a >= 1/2, as H' >= H/d grows and G' >= a/us^2.
+G(u) - 1 <= k <= G(u); counts across the mode from u are those of the other side at us = 1/2, where G' is smallest.
+There H = d^2/c (q h(q t) + p h(-p t)) at D = d sigma, c = 1 + p q/sigma^2, t = d/(c sigma), and h(t), the integral of
+(1-x)/(1+tx) over [0, 1], ((1+t) ln(1+t) - t)/t^2, falls and is convex. 0 < e(x) <= 1/(24 X): with y = x + 1,
+e(x) - e(x+1) = ln y - (the mean of ln on [y - 1/2, y + 1/2]) = sum_j y^(-2j)/(2j (2j+1) 4^j), term by term at most
+sum_j 4^(1-j) y^(-2j)/24 = (1/(y - 1/2) - 1/(y + 1/2))/24. Below us = 1/60 take 1/6 for both e; with the distance, in
+units of sigma, ln(T G'/alpha) then falls at a rate of at least H/d - 2 us/a >= 1/2, as H' >= H/d grows, G' >= a/us^2.
 
-Rounding where n p >= 10, eps = 2^-53. Masses w_k + r_k in place of w_k move the law by at most (sum |r_k| + |sum r_k|) /
-(2 sum w_k), and sum w_k = C/alpha >= 0.69, since C >= sqrt(2 pi) sigma e^(-1/(12 (n+1))). Mass that moves from a count to
-the next one because the limit between them moved enters once.
+Rounding where n p >= 10, eps = 2^-53. Masses w_k + r_k in place of w_k move the law by at most
+(sum |r_k| + |sum r_k|)/(2 sum w_k), and sum w_k = C/alpha >= 0.69, as C >= sqrt(2 pi) sigma e^(-1/(12 (n+1))). What a
+moved limit between two counts takes from one and gives to the other enters once.
 
-- Count: three roundings in the product and one in the sum move the limit at distance j from the mode by 4 eps (|j| + 2) at
-  most, in all 4 eps (E|k - m| + 4). By de Moivre E|k - np| = 2 v (1-p) f(v), v = floor(np) + 1, and by Stirling's bound of
-  f(v) that is at most 0.882 sigma: 3.53 eps sigma + 20 eps.
+- Count: three roundings in the product and one in the sum move the limit at distance j from the mode by at most
+  4 eps (|j| + 2), in all 4 eps (E|k - m| + 4). By de Moivre E|k - np| = 2 v (1-p) f(v), v = floor(np) + 1, and by
+  Stirling's bound of f(v) this is at most 0.882 sigma: 3.53 eps sigma + 20 eps.
 - Word: u = word/2^64 is off by 2^-55, and so is the mass at each limit, times the chance of acceptance: 1 for at most
-  9.7 sigma + 2 limits with us >= 1/60, and 4 sigma + 2 more by the rate 1/2: 4.92 eps sigma + 2 eps.
+  9.8 sigma + 2 limits with us >= 1/60, and in sum 4 sigma + 2 beyond, by the rate 1/2: 4.95 eps sigma + 2 eps.
 - A and B: ln(A/B) is off by 3 eps, ln T by 3 eps D: 1.33 eps sigma.
 - T: H is evaluated within 80 eps H, and E H <= 1; e within 1e-16; exp, the hat and v within 20 eps: 101 eps.
 
-Together below 9.8 eps sigma + 130 eps. Inversion, n p < 10: the first term is within 58 eps and each further one within
-5 eps more, 108 eps in the mean; u loses eps times its size in each difference, at most 11 eps at each of 48 limits, and the
-mass beyond is below eps. Below 700 eps. Both are below 1024 eps + 10 eps sigma.
+Together below 9.9 eps sigma + 130 eps. Inversion, n p < 10: the first term is within 58 eps and each further one within
+5 eps more, 108 eps in the mean; u loses eps times its size in each difference, at most 11 eps at each of 48 limits, and
+the mass beyond is below eps: below 700 eps. Both are below 1024 eps + 10 eps sigma.
 
 Multinomials. Edge j gets a binomial of what the edges before it have left, with q_j/(q_j + after_j) or its complement,
-whichever is smaller, within a relative 4 eps. The divergence between the chains is at most sum_j E[n_j] 2 (4 eps)^2 pi_j
-with pi_j the smaller side, at most 2 (4 eps)^2 N: by Pinsker 4 eps sqrt(N). The distances of the binomials add to it.
+whichever is smaller, within a relative 4 eps. The divergence between the chains is at most sum_j E[n_j] 2 (4 eps)^2 s_j
+with s_j the smaller one, at most 2 (4 eps)^2 N: by Pinsker 4 eps sqrt(N). The distances of the binomials add to it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -61,7 +63,6 @@ from boundlab.coresets.binomial_draws import (
     _excess,
     _inverted,
     _proposal,
-    _relative_probability,
     _shape,
     distance,
     draw_binomials,
@@ -73,8 +74,8 @@ from proofs_checks.proving import exact as enclosed
 
 THEOREM = Theorem(
     name="Transformed rejection draws binomial counts",
-    source="Hörmann, J. Stat. Comput. Simul. 46 (1993), algorithm BTRS, as we understand the paper; the proofs that its "
-    "constants suffice, the deviance and the bounds of the rounding are ours",
+    source="Hörmann, J. Stat. Comput. Simul. 46 (1993), algorithm BTRS, as we understand the paper; the proof that its "
+    "constants suffice, the form of the density and the bounds of the rounding are ours",
     given=("0 <= n <= 2^53, 0 <= p <= 1", "independent uniform words of 64 bits"),
     claim=r"TV(\text{draw}, \text{Bin}(n, p)) \le 2^{-43} + 10 \cdot 2^{-53} \sqrt{n p (1-p)}",
     status="holds",
@@ -100,13 +101,12 @@ PAIRS = ((20, 0.5), (37, 0.3), (101, 0.1), (1_000, 0.01001), (300, 0.25), (3_000
 SMALL_PAIRS = ((1, 0.5), (19, 0.5), (50, 0.19), (1_000, 0.00999), (10**9, 5e-9), (30, 0.01), (10**15, 1e-20))
 
 
+@dataclass(slots=True)
 class Jet:
     """A ball and the balls of its partial derivatives."""
 
-    __slots__ = ("slopes", "value")
-
-    def __init__(self, value: arb, slopes: list[arb]) -> None:
-        self.value, self.slopes = value, slopes
+    value: arb
+    slopes: list[arb]
 
     def through(self, value: arb, slope: arb) -> Jet:
         """The chain rule."""
@@ -162,12 +162,15 @@ def _h(t: arb) -> arb:
 
 def _h_slope(t: arb) -> arb:
     if abs(t) < 0.01:
-        return sum((-((-t) ** (j - 1)) * j / ((j + 1) * (j + 2)) for j in range(1, 9)), arb(0)) + abs(t) ** 8 * arb(0, 1)
+        return sum((-((-t) ** (j - 1)) * j / ((j + 1) * (j + 2)) for j in range(1, 9)), arb(0)) + abs(t) ** 8 * arb(
+            0, 1
+        )
     return arb("nan") if t <= -1 else (2 * t - (2 + t) * (1 + t).log()) / t**3
 
 
-Point = tuple[Any, Any, Any]  # us, 1/sigma, p: balls or jets
-DECIMALS = {text: enclosed(Fraction(text)) for text in "0.92 4.2 2.83 5.1 1.15 2.53 0.0873 0.0248 0.01".split()}
+Point = tuple[Any, ...]  # us, 1/sigma, p: balls or jets
+PRINTED = ("0.92", "4.2", "2.83", "5.1", "1.15", "2.53", "0.0873", "0.0248", "0.01")
+DECIMALS = {text: enclosed(Fraction(text)) for text in PRINTED}
 
 
 def constants(s: Any, p: Any) -> tuple[Any, Any, Any, Any]:
@@ -182,6 +185,7 @@ class Side:
     """One side of the mode, u > 0 or u < 0, in units of sigma: what is known of a proposal at us."""
 
     def __init__(self, point: Point, left: bool) -> None:
+        """From us, 1/sigma and p."""
         us, s, p = point
         q = 1 - p
         self.s, self.c = s, 1 + p * q * (s * s)
@@ -192,6 +196,7 @@ class Side:
         self.near, self.far = away - self.one * s, away + self.other * s  # of |D|: G(u) lies in the count's cell
 
     def H(self, d: Any) -> Any:
+        """The deviance at distance d from (n+1) p."""
         t = d * self.s / self.c
         return d * d / self.c * (self.other * h(self.other * t) + self.one * h(-(self.one * t)))
 
@@ -243,7 +248,7 @@ def tail_margin(balls: Point, left: bool) -> Margin | None:
 
 
 def tail_slope(balls: Point, left: bool) -> Margin | None:
-    """a (H/d - 1/2) - 2 us at us = 1/60, in units of sigma."""
+    """Return a (H/d - 1/2) - 2 us at us = 1/60, in units of sigma."""
     side = Side(balls, left)
     if side.room(side.near) < 0:
         return None
@@ -298,7 +303,9 @@ def prove_margin(setup: Callable[[Point, bool], Margin | None], us: tuple[float,
             continue
         cost = [float(abs(g).upper()) * (hi - lo) for g, (lo, hi) in zip(whole.slopes, box, strict=True)]
         if not all(map(math.isfinite, cost)):
-            cost = [hi - lo for lo, hi in box]
+            cost = [
+                (hi - lo) * weight for (lo, hi), weight in zip(box, (1.0, 1.0, 0.1), strict=True)
+            ]  # p matters least
         side = cost.index(max(cost))
         lo, hi = box[side]
         cut = (lo + hi) / 2
@@ -323,7 +330,10 @@ def symbolic() -> str:
         return e(k) + e(n - k) - (K * sp.log(K / A) + L * sp.log(L / B))  # the linear terms of H cancel
 
     step = sp.expand_log(log_t(k + 1) - log_t(k), force=True).subs(
-        {sp.loggamma(k + 2): sp.loggamma(k + 1) + sp.log(k + 1), sp.loggamma(n - k + 1): sp.loggamma(n - k) + sp.log(n - k)}
+        {
+            sp.loggamma(k + 2): sp.loggamma(k + 1) + sp.log(k + 1),
+            sp.loggamma(n - k + 1): sp.loggamma(n - k) + sp.log(n - k),
+        }
     )
     want = sp.log(n - k) - sp.log(k + 1) + sp.log(p) - sp.log(1 - p)
     require(sp.simplify(sp.expand(step - want)) == 0, "T(k+1)/T(k) must be f(k+1)/f(k)")
@@ -370,7 +380,7 @@ def accepted_share(k, us, n, p, a, b, squeeze, alpha):
     low, high = 0.0, 1.0
     if _accepted(1.0, k, us, n, p, a, b, squeeze, alpha):
         return 1.0
-    while high - low > 2.0**-60 and (high - low) > 2.0**-53 * low:
+    for _ in range(60):
         middle = (low + high) / 2
         if _accepted(middle, k, us, n, p, a, b, squeeze, alpha):
             low = middle
@@ -454,3 +464,106 @@ def off(n: int, p: float, ease: float = 1.0) -> float:
     """The total variation between the shipped law and Bin(n, p)."""
     counts, chances = law(n, p, ease)
     return float(np.abs(chances - truth(counts, n, p)).sum() / 2)
+
+
+def ball_of(value: float) -> arb:
+    """The float itself."""
+    return enclosed(Fraction(value))
+
+
+def evaluation() -> tuple[float, float]:
+    """The largest errors of e, in all, and of the deviance, as a share: against ball arithmetic."""
+    half, worst_excess, worst_share = arb(1) / 2, 0.0, 0.0
+    for x in (*range(60), 10**3, 10**6, 10**9):
+        X = x + half
+        e = X * X.log() - X + (2 * arb.pi()).log() / 2 - arb(x + 1).lgamma()
+        worst_excess = max(worst_excess, float(abs(ball_of(_excess(float(x))) - e).upper()))
+    for a, t in itertools.product(
+        (20.3, 1e3, 1e8), (-0.97, -0.6, -0.13, -0.12, -1e-2, -1e-5, 1e-6, 0.11, 0.126, 0.5, 4.0)
+    ):
+        A, D = ball_of(a), ball_of(a * t)
+        want = (A + D) * (1 + D / A).log() - D
+        worst_share = max(worst_share, float(abs((ball_of(_deviance(a, a * t)) - want) / want).upper()))
+    return worst_excess, worst_share
+
+
+def chained() -> int:
+    """Conditional probabilities against fractions, and counts that add up; returns how many edges were compared."""
+    rng, compared = np.random.default_rng(70), 0
+    for q in (rng.random(300) ** 12, 0.5 ** np.arange(60.0), np.array([0.0, 1e-300, 1.0, 0.0, 1e-9, 0.0])):
+        own = q / q.sum()
+        indptr, m = np.array([0, len(q)]), (MULTINOMIAL_ABOVE + 1) * len(q)
+        after, rest = masses_after(own, indptr, np.array([m])), Fraction(0)
+        for value, mass in zip(own[::-1].tolist(), after[::-1].tolist(), strict=True):
+            require(abs(Fraction(mass) - rest) <= Fraction(1, 2**52) * rest, f"after: {mass} in place of {float(rest)}")
+            rest += Fraction(value)
+            compared += 1
+        groups = Multinomials(own, indptr, np.array([m]))
+        for seed in range(20):
+            counts = groups.draw(np.random.default_rng(seed))
+            require(counts.sum() == m and np.all(counts >= 0) and not counts[q == 0].any(), f"{counts} of {m} draws")
+        a, b = np.random.default_rng(71), np.random.default_rng(71)
+        worth, columns = rng.random(len(q)), rng.integers(0, 5, len(q))
+        got, want = groups.draw_sums(worth, columns, np.arange(5.0), a), groups.draw(b) @ (worth * columns)
+        require(np.allclose(got, want, rtol=1e-12), f"sums {got} of counts that give {want}")
+    return compared
+
+
+def exact() -> str:
+    before, flint.ctx.prec = flint.ctx.prec, 150
+    try:
+        excess, share = evaluation()
+    finally:
+        flint.ctx.prec = before
+    require(excess < 1e-16 and share < 80 * 2.0**-53, f"e is off by {excess}, the deviance by a share of {share}")
+    found = {(n, p): off(n, p) for n, p in SMALL_PAIRS + PAIRS}
+    for (n, p), gap in found.items():
+        require(gap <= distance(n, p), f"the law at n = {n}, p = {p} is off by {gap}")
+    compared = chained()
+    (n, p), worst = max(found.items(), key=lambda item: item[1])
+    return (
+        f"the law of the shipped code by integration at {len(found)} pairs: at most {worst:.1e} from Bin(n, p), at "
+        f"n = {n}, p = {p}; e within {excess:.0e}, H within {share:.0e} H; {compared} conditional chances in fractions"
+    )
+
+
+def fits(counts: np.ndarray, n: int, p: float) -> bool:
+    """Whether no tail of the draws refutes its own probability, by the e-processes, from above or from below."""
+    total = len(counts)
+    for share in (0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999):
+        most = int(binom.ppf(share, n, p))
+        chance, hits = float(binom.cdf(most, n, p)), int(np.count_nonzero(counts <= most))
+        sides = ((hits, chance), (total - hits, 1.0 - chance))
+        if any(0.0 < c < 1.0 and verdict(k, total, c) == "violated" for k, c in sides):
+            return False
+    return True
+
+
+DRAWN = ((5, 0.3), (100, 0.003), (19, 0.5), (30, 0.99), (20, 0.5), (64, 0.8), (1_500, 0.1), (10**5, 0.01), (10**9, 0.7))
+
+
+def monte_carlo(effort: int = 1) -> Evidence:
+    size = 100_000 * effort
+    for seed, (n, p) in enumerate(DRAWN):
+        draws = draw_binomials(np.full(size, n), p, np.random.default_rng(seed))
+        require(fits(draws, n, p), f"draws refute Bin({n}, {p})")
+    q = np.array([0.1, 0.0, 0.6, 0.25, 0.05])
+    groups, m = 2_000 * effort, 5 * MULTINOMIAL_ABOVE + 1
+    made = Multinomials(np.tile(q, groups), np.arange(groups + 1) * 5, np.full(groups, m))
+    counts = made.draw(np.random.default_rng(72)).reshape(groups, 5)
+    for j in np.flatnonzero(q):
+        require(fits(counts[:, j], m, float(q[j])), f"counts of edge {j} refute Bin({m}, {q[j]})")
+    require(fits(counts[:, 2] + counts[:, 4], m, 0.65), "the sum of two counts refutes its binomial")
+    trials = size * len(DRAWN) + groups
+    return Evidence(
+        text=f"{trials} draws at {len(DRAWN)} pairs and of a multinomial: no tail refutes its law", trials=trials
+    )
+
+
+def teeth() -> Evidence:
+    slack = smallest_sabotage(lambda factor: off(10**5, 0.37, factor) > 1e-9)
+    draws = draw_binomials(np.full(200_000, 1_500), 0.1, np.random.default_rng(73))
+    require(fits(draws, 1_500, 0.1) and not fits(draws, 1_500, 0.1002), "p off by 0.2 % must be refuted")
+    rough = off(3_000, 0.1, 1.05)
+    text = f"a squeeze {slack:g} times as generous moves the law, at 1.05 by {rough:.0e}; draws refute p off by 0.2 %"
+    return Evidence(text=text, slack=slack)

@@ -43,11 +43,7 @@ MUTATIONS = (
     ),
     Mutation(file="coresets/alias.py", old="mass[largest] += rest", new="mass[0] += rest"),
     Mutation(file="coresets/alias.py", old="coin < table[k] - alias", new="coin < (table[k] - alias) // np.uint64(2)"),
-    Mutation(
-        file="coresets/alias.py",
-        old="self.size[r], q[own] / q[own].sum()",
-        new="self.size[r], np.sqrt(q[own]) / np.sqrt(q[own]).sum()",
-    ),
+    Mutation(file="coresets/alias.py", old="masses_after(q, indptr,", new="masses_after(np.sqrt(q), indptr,"),
     Mutation(file="coresets/alias.py", old="counts[:n] = 0", new="counts[:1] = 0"),
 )
 

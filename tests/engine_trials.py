@@ -141,11 +141,6 @@ def die(rng: np.random.Generator, n: int) -> None:
     os._exit(7)
 
 
-def die_later(rng: np.random.Generator, n: int) -> None:
-    time.sleep(1.0)  # a nanny gives a worker up that dies before the nanny has seen it start
-    os._exit(7)
-
-
 def sleep(rng: np.random.Generator, n: int) -> None:
     time.sleep(60.0)
 

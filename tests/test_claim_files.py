@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from boundlab import Claim, InvalidParameter, verify
 from boundlab.claim_files import executor_named, read_claim_file
 from boundlab.cli import main
+from boundlab.cli.claims import _teller
 
 TRIALS = """
 import numpy as np
@@ -95,6 +99,54 @@ def test_a_trial_is_replayed_by_its_index(folder: Path, capsys: pytest.CaptureFi
         assert capsys.readouterr().out == ("[ True]\n" if index in first else "[False]\n")
 
 
+def test_a_replayed_trial_that_raises_has_the_code_of_one_that_raised(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", claim_file(folder, "broken"), "--replay", "3"]) == 4
+    assert main(["verify", claim_file(folder, "often"), "--replay", "-1"]) == 2
+    assert capsys.readouterr().err == (
+        "boundlab: trial 3 raised ZeroDivisionError: no such coin.\n"
+        "boundlab: --replay must be the index of a trial, from 0 on, got -1.\n"
+    )
+
+
+@pytest.mark.parametrize(("trial", "code"), [("rarely", 0), ("often", 1), ("close", 3)])
+@pytest.mark.parametrize("words", [[], ["--json", "-"]], ids=["table", "json"])
+def test_a_reader_that_leaves_takes_nothing_from_the_exit_code(
+    folder: Path, trial: str, code: int, words: list[str]
+) -> None:
+    command = [sys.executable, "-m", "boundlab.cli", "verify", claim_file(folder, trial, "max_trials = 150")]
+    told = subprocess.Popen([*command, "--require", "upheld", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert told.stdout is not None
+    told.stdout.close()
+    assert told.wait() == code
+
+
+def test_progress_that_nobody_reads_ends_no_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell, (reader, writer) = _teller(), os.pipe()
+    os.close(reader)
+    now = time.monotonic() + 60.0
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        tell(10, 0, 0)
+
+
+def test_an_interrupted_run_says_how_to_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "coin_trials_of_test.py").write_text(
+        "import itertools\ncalls = itertools.count()\n"
+        "def tired(rng, n):\n    if next(calls) % 50 == 49: raise KeyboardInterrupt\n    return rng.random(n) < 0.04\n",
+        encoding="utf-8",
+    )
+    for lines, words, way in (
+        ([], [], "--record FILE would keep them"),
+        ([], ["--record", "a.json"], "the same command goes on where they ended"),
+        (['record = "b.json"'], [], "the same command goes on where they ended"),
+    ):
+        assert main(["verify", claim_file(folder, "tired", *lines), *words, "--executor", "serial"]) == 130
+        assert f"trials were run; {way}." in capsys.readouterr().err
+
+
 def test_inputs_are_drawn_for_each_trial(folder: Path) -> None:
     path = claim_file(folder, "above", 'inputs = "coin_trials_of_test:inputs"')
     assert main(["verify", path, "--require", "upheld"]) == 0
@@ -120,6 +172,17 @@ def test_a_record_goes_on_where_it_ended(folder: Path) -> None:
         ("[claim]\nname = 'a'\ndelta = 2.0\n[run]\ntrial = 'coin_trials_of_test:rarely'", "delta must be in"),
         ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 'no_such_module_here:f'", "must import and run"),
         ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 'coin_trials_of_test'", "named as module:function"),
+        ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 'm:f'\nrecord = 3", "record in .run. must be a text, got 3"),
+        ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 'm:f'\nseed = true", "seed in .run. must be a whole number"),
+        ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 'm:f'\nmax_seconds = '3'", "must be a number, got '3'"),
+        (
+            "[claim]\nname = 'a'\ndelta = 0.1\ntheorem = 3\n[run]\ntrial = 'coin_trials_of_test:often'",
+            "theorem must be",
+        ),
+        (
+            "[claim]\nname = 'a'\ndelta = 0.1\nparameters = 3\n[run]\ntrial = 'coin_trials_of_test:often'",
+            "as a mapping",
+        ),
         ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 3", "named as module:function"),
         ("[claim]\nname = 'a'\ndelta = 0.1\n[run]\ntrial = 'coin_trials_of_test:np'", "named as module:function"),
     ],
@@ -134,3 +197,11 @@ def test_a_broken_file_is_refused_with_the_rule(folder: Path, text: str, rule: s
 def test_an_unknown_executor_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameter, match="an executor must be"):
         executor_named(text)
+
+
+def test_a_pipe_is_no_output_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file is written beside its place and moved there: root would lose a device such as /dev/null."""
+    os.mkfifo("pipe")
+    assert main(["verify", claim_file(folder, "rarely"), "--json", "pipe"]) == 2
+    assert "must not be a device or a pipe" in capsys.readouterr().err
+    assert Path("pipe").is_fifo()

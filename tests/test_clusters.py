@@ -30,6 +30,7 @@ def client() -> Iterator[Any]:
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),  # each death reaches us
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 h"}),  # a worker may take long to come back
         distributed.LocalCluster(host="127.0.0.1", silence_logs=50, **options) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -103,7 +104,7 @@ def test_a_trial_that_hangs_on_dask_is_unknown(dask: DaskExecutor) -> None:
 
 
 def test_a_trial_that_kills_its_dask_worker_is_unknown(dask: DaskExecutor) -> None:
-    verdict = verify(CLAIM, At(1, trials.die_later), executor=dask, max_trials=12, **OPEN)
+    verdict = verify(CLAIM, At(1, trials.die), executor=dask, max_trials=12, **OPEN)
     assert (verdict.trials, verdict.failures, verdict.first_unknown) == (12, 0, (1,))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -146,14 +148,49 @@ def test_a_second_process_is_refused_while_one_is_at_work(tmp_path: Path) -> Non
         InvalidParameter, match=r"one process at a time, got the lock .*\.lock of process \d+ on .*since"
     ):
         night(tmp_path, 10, trial=greedy)
-    assert not list(tmp_path.glob("*.lock"))
     assert night(tmp_path, 10).trials == 10
 
 
-def test_a_broken_record_is_refused(tmp_path: Path) -> None:
+def test_a_killed_process_keeps_no_lock(tmp_path: Path) -> None:
+    night(tmp_path, 10)
+    (path,) = tmp_path.glob("*.jsonl")
+    holder = f"""
+import os, pathlib, signal
+from boundlab.verification.evidence_ledger import _Process
+with _Process(pathlib.Path({str(path.with_suffix(""))!r})).held():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", holder], check=False).returncode < 0
+    assert night(tmp_path, 10).trials == 20
+
+
+def test_a_night_killed_before_its_first_line_leaves_a_ledger_that_goes_on(tmp_path: Path) -> None:
+    night(tmp_path, 10)
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(InvalidParameter, match="a journal must begin with its header"):
+        EvidenceLedger(tmp_path).rows()
+    assert night(tmp_path, 10).trials == 20
+    assert [row["trials"] for row in EvidenceLedger(tmp_path).rows()] == [20]
+
+
+def test_another_set_is_not_the_set_of_earlier_nights(tmp_path: Path) -> None:
+    claim = Claim(name="share of a set", delta=0.3, over=Over.SET, population=200)
+    sets = [np.zeros((200, 1)), np.repeat([[0.0], [1.0]], 100, axis=0)]
+    settings = {"claim": claim, "trial": lambda rng, x: x[:, 0] > 0.5}
+    assert night(tmp_path, 5, inputs=sets[0], **settings).trials == 5
+    with pytest.raises(InvalidParameter, match="a record must belong to this run, got another members"):
+        night(tmp_path, 5, inputs=sets[1], **settings)
+    assert night(tmp_path, 5, inputs=sets[0], **settings).trials == 10
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "3", '{"course": 3}', '{"course": {"tally": [1], "state": "undecided"}}', '{"course": {}}']
+)
+def test_a_broken_record_is_refused(tmp_path: Path, text: str) -> None:
     night(tmp_path)
     (record,) = tmp_path.glob("*.json")
-    record.write_text("{}", encoding="utf-8")
+    record.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidParameter, match="a record must be one that verify wrote"):
         night(tmp_path)
 
@@ -233,6 +270,31 @@ def test_any_change_of_a_source_file_is_another_code(tmp_path: Path) -> None:
     assert set(same) == {seen[-1]}
     (tmp_path / "package" / "c.py").rename(tmp_path / "package" / "d.py")
     assert code_fingerprint(tmp_path) not in seen
+
+
+def test_any_change_of_an_installed_package_is_another_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "path" / "lib-1.0.dist-info").mkdir(parents=True)
+    (tmp_path / "there").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "path")
+
+    def write(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return code_fingerprint(tmp_path / "project")
+
+    origin = json.dumps({"url": (tmp_path / "there").as_uri(), "dir_info": {"editable": True}})
+    seen = [
+        write("path/lib-1.0.dist-info/METADATA", "Name: lib\nVersion: 1.0\n"),
+        write("path/lib-1.0.dist-info/METADATA", "Name: lib\nVersion: 1.1\n"),
+        write("path/lib-1.0.dist-info/RECORD", "lib.py,sha256=aa,3\n"),
+        write("path/lib-1.0.dist-info/RECORD", "lib.py,sha256=bb,3\n"),
+        write("there/lib.py", "x = 1"),  # not known to be installed yet
+        write("path/lib-1.0.dist-info/direct_url.json", origin),
+        write("there/lib.py", "x = 2"),
+    ]
+    assert len(set(seen)) == len(seen) - 1
+    assert seen[3] == seen[4]
+    assert write("path/lib-1.0.dist-info/RECORD", "lib.py,sha256=bb,3\n../bin/lib,sha256=cc,3\n") == seen[-1]
 
 
 def test_a_project_must_be_a_folder(tmp_path: Path) -> None:

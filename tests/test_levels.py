@@ -144,6 +144,8 @@ def test_a_table_of_a_theorem_gives_the_largest_level_that_covers() -> None:
         largest_level(errors, levels, (3.0, 2.0, 1.0))
     with pytest.raises(InvalidParameter, match="rows of one length"):
         largest_level(errors, levels, (1.0,))
+    with pytest.raises(InvalidParameter, match="a row of numbers"):
+        largest_level(0.1, levels, eps)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,7 @@ def test_a_table_of_a_theorem_gives_the_largest_level_that_covers() -> None:
         (np.full(4, 1.5), r"in \[0, 1\]"),
         (np.full(4, -0.1), r"in \[0, 1\]"),
         (np.full(4, np.inf), r"in \[0, 1\]"),
+        (np.ma.array(np.ones(4), mask=[0, 0, 1, 1]), "got 2 masked"),
     ],
 )
 def test_anything_but_levels_is_refused(answer: np.ndarray, rule: str) -> None:

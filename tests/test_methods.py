@@ -191,6 +191,12 @@ def test_spending_without_a_failure_takes_what_the_plan_says(delta: float, alpha
     assert 4.1 <= first * delta <= 4.22 if alpha == 0.05 else first * delta < 14.4
 
 
+def test_a_short_run_by_spending_follows_no_boundary_to_its_end() -> None:
+    claim = Claim(name="fails with probability at most 1e-9", delta=1e-9)  # 7.7e9 trials: a boundary of 60 GB
+    verdict = verify(claim, constant(Outcome.OK), method="spending", max_trials=100, batch=100)
+    assert (verdict.state, verdict.fewest * 1e-9) == (State.UNDECIDED, pytest.approx(7.7374, rel=1e-4))
+
+
 def test_spending_boundaries_are_those_of_the_plain_recursion() -> None:
     p, alpha, last = 0.1, 0.05, 400
     for upper in (False, True):
@@ -229,6 +235,12 @@ def test_repeated_limits_are_clopper_pearson_at_the_last_look() -> None:
 def test_the_allowed_failures_are_counted_in_exact_arithmetic(delta: float, population: int, allowed: int) -> None:
     # 0.3 as a float is less than 3/10: three of ten are more than it allows
     assert WithoutReplacement(delta=delta, population=population, **BOTH).allowed == allowed
+
+
+def test_the_limits_of_one_good_member_are_zero_and_printed_so() -> None:
+    rule = WithoutReplacement(delta=0.5, population=1, **BOTH)
+    state, tally = in_pieces(rule, np.zeros(1, np.int8), [])
+    assert [f"{limit:g}" for limit in rule.findings(tally, state).interval] == ["0", "0"]
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2, 3, 12])
@@ -379,6 +391,7 @@ def test_too_many_distinct_shares_leave_the_limits_of_the_verdict() -> None:
         (np.array(["a", "b", "c"]), "shares must be numbers"),
         (np.array([0.5, 1.5, 0.0]), r"shares must be in \[0, 1\] or nan"),
         (np.array([0.5, math.inf, 0.0]), r"shares must be in \[0, 1\] or nan"),
+        (np.ma.array([0.0, 0.0, 0.0], mask=[0, 1, 0]), "an outcome for each trial, got 1 masked"),
     ],
 )
 def test_anything_but_shares_is_refused(answer: np.ndarray, text: str) -> None:

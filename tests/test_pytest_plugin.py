@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -99,8 +100,9 @@ def test_upheld_counts_as_passed_and_undecided_has_its_own_category(session: Run
     result.stdout.fnmatch_lines(
         [
             "test_it.py ..[?]F.*",
-            "guarantee violated: * failures in * trials, claimed rate <= 0.05; e-value 10^* >= 1/2.5e-07; first "
-            "failing trials *; replay: pytest 'test_it.py::test_rate[[]0.1[]]' --guarantee-seed=0 --guarantee-replay=*",
+            "guarantee violated: * failures in * trials, claimed rate <= 0.05; e-value 10^* reaches 1/alpha, alpha = "
+            "2.5e-07; first failing trials *; replay: pytest 'test_it.py::test_rate[[]0.1[]]' --guarantee-seed=0 "
+            "--guarantee-replay=*",
             "test  *claim  trials  fail *rate *verdict  log10 e-  log10 e+ *stopped",
             "test_it.py::test_rate[[]0.0[]]    <= 0.05     146     0  0.00e+00     upheld       3.0 * decided",
             "test_it.py::test_rate[[]0.045[]]  <= 0.05    2000  * undecided * max_trials",
@@ -138,16 +140,24 @@ def test_the_verdict_is_that_of_verify(session: Run) -> None:
 def test_undecided_fails_where_upheld_is_required(session: Run) -> None:
     result = session(FOUR, "--guarantee-require=upheld")
     result.assert_outcomes(passed=3, failed=2)
-    result.stdout.fnmatch_lines(["guarantee undecided: * in 2000 trials, claimed rate <= 0.05; the rate lies in *"])
+    result.stdout.fnmatch_lines(
+        ["guarantee undecided: * in 2000 trials, claimed rate <= 0.05 (max_trials). *probability lies in *"]
+    )
 
 
-def test_a_failing_trial_can_be_replayed_by_the_command_that_is_told(session: Run) -> None:
+def test_a_failing_trial_can_be_replayed_by_the_command_that_is_told(
+    session: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = "\n".join(session(check("partial(coin, rate=.3)")).outlines)
     command = re.search(r"replay: pytest (\S+) (\S+) (--guarantee-replay=(\d+))", told)
     assert command is not None
     result = session(check("partial(coin, rate=.3)"), command[1], command[2], command[3], "-v")
     assert result.parseoutcomes() == {"replayed": 1}
     result.stdout.fnmatch_lines(["*REPLAYED*", f"test_it.py::test_it: trial {command[4]} returned array([[] True[]])"])
+    Path("deep").mkdir()
+    monkeypatch.chdir("deep")  # a command is told as it works from where pytest was called
+    told = session(check("partial(coin, rate=.3)"), "..", f"--rootdir={Path('..').resolve()}").stdout
+    told.fnmatch_lines(["*replay: pytest ../test_it.py::test_it *"])
     claim = Claim(name="test_it.py::test_it", delta=0.05)
     assert replay(claim, partial(coin, rate=0.3), int(command[4])).tolist() == [True]
 
@@ -231,6 +241,16 @@ def test_a_check_with_an_alpha_of_its_own_is_no_part_of_the_family(session: Run)
     assert 0.999999e-6 < sum(others) <= 1e-6
 
 
+def test_a_check_that_was_not_counted_is_refused(session: Run) -> None:
+    source = COINS + "from boundlab import Claim\n@pytest.mark.parametrize('k', range(3))\ndef test_it(request, k):\n"
+    source += "    request.getfixturevalue('guarantee').check(coin, claim=Claim(name=str(k), delta=.05))\n"
+    result = session(source)
+    result.assert_outcomes(failed=3)  # each would have had the alpha of all
+    result.stdout.fnmatch_lines(
+        ["E*InvalidParameter: a test must have the fixture guarantee among its arguments, or *"]
+    )
+
+
 # what a marker and a call must be
 
 
@@ -238,6 +258,7 @@ def test_a_check_with_an_alpha_of_its_own_is_no_part_of_the_family(session: Run)
     ("source", "told"),
     [
         (check(options=""), "a guarantee must state its delta, got a marker without one and no claim."),
+        (check(options="delta=.05, alpha='1e-3'"), "alpha_violated must be a number, got '1e-3'."),
         (check(options="delta=2"), "delta must be in (0, 1), got delta=2."),
         (check(options=".05"), "the options of a guarantee must be named, got 0.05 without name."),
         (check(options="detla=.05"), "the options of a guarantee are delta, over, *, got 'detla'."),
@@ -296,6 +317,19 @@ def test_parameters_are_texts_without_addresses(session: Run) -> None:
     assert told == ["2", "two", "coin", "a", "object"]
 
 
+def test_the_coins_of_a_test_are_the_same_in_every_process(pytester: pytest.Pytester) -> None:
+    source = (
+        COINS + "@pytest.mark.guarantee(delta=.05)\n@pytest.mark.parametrize('value', [{'a', 'b', 'c', 'd', 'e'}])\n"
+    )
+    pytester.makepyfile(source + "def test_it(guarantee, value): guarantee.check(partial(coin, rate=.3))\n")
+    told = []
+    for seed in "12":  # of Python's hashes, and thereby of the order of a set
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--guarantee-json=out.json"]
+        subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONHASHSEED": seed})
+        told.append(json.loads(Path("out.json").read_text(encoding="utf-8"))["guarantees"][0]["verdict"])
+    assert told[0] == told[1]
+
+
 # power
 
 
@@ -343,6 +377,7 @@ WEAK = {
     "too_few_trials": check(options="delta=.001"),
     "idle_streams": check("lambda rng, n: np.arange(n) < 0"),
     "shared_inputs": check("lambda rng, x: rng.random(len(x)) < 0, inputs=np.ones((200, 2))"),
+    "shared_coins": check("lambda rng, n: np.full(n, rng.random() < .5)", options="delta=.5, batch=4"),
     "constant_outcome": check("lambda rng, n: rng.random(n) < 2", options="delta=.05, max_trials=3"),
     "nonfinite": check("lambda rng, n: np.log(rng.random(n) - 1.5) > 0"),
     "slow_trial": check(
@@ -387,6 +422,7 @@ def test_a_warning_of_numpy_is_still_given(session: Run) -> None:
         ("budget", "250ms", 0.25),
         ("budget", "1.5", 1.5),
         ("budget", "none", None),
+        ("budget", "9" * 400, "a time such as 5s, 2m or 1h, or none"),
         ("budget", "0s", "a time such as 5s, 2m or 1h, or none"),
         ("budget", "5 apples", "a time such as 5s, 2m or 1h, or none"),
         ("max-trials", "20", 20),
@@ -425,10 +461,15 @@ def test_options_are_read_or_refused(option: str, text: str, value: Any) -> None
         (["--guarantee-ledger=l", "--guarantee-seed=fresh"], "*--guarantee-ledger must not be given together with*"),
         (["--guarantee-json=."], "*--guarantee-json: an output file must not be a folder, got *"),
         (["--guarantee-compare=last"], "*--guarantee-compare=last needs a saved session, got none in .guarantees/."),
+        (
+            ["--guarantee-compare=empty.json"],
+            "*--guarantee-compare must name a session's file of format *, got empty.json.",
+        ),
         (["--guarantee-compare=test_it.py"], "*--guarantee-compare must name a readable file, got test_it.py: *"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_before_any_test(session: Run, args: list[str], told: str) -> None:
+    Path("empty.json").write_text('{"schema": "boundlab.guarantees/1"}', encoding="utf-8")
     result = session(FOUR, *args)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([told])
@@ -466,6 +507,10 @@ def test_the_profile_and_the_seed_are_in_the_header(session: Run, monkeypatch: p
         assert told["guarantees"][0]["verdict"]["stream"]["seed"] == seed
         seeds.add(seed)
     assert len(seeds) == 2
+
+
+def test_other_tests_may_use_our_words(session: Run) -> None:
+    session("def test_it(record_property): record_property('guarantee', 'of origin')\n").assert_outcomes(passed=1)
 
 
 # where it runs
@@ -595,10 +640,31 @@ def test_the_table_is_added_to_the_summary_of_github(session: Run, monkeypatch: 
     lines = page.read_text(encoding="utf-8").splitlines()
     assert lines[:3] == ["before", "### Guarantees", ""]
     assert lines[3].startswith("| test | claim | trials | fail |")
-    assert lines[5].startswith("| test_it.py::test_rate[0.0] | <= 0.05 | 146 | 0 | 0.00e+00 | upheld |")
+    assert lines[5].startswith("| `test_it.py::test_rate[0.0]` | <= 0.05 | 146 | 0 | 0.00e+00 | upheld |")
     assert "2 upheld, 1 undecided" in lines
+    session(check().replace("def test_it(", "@pytest.mark.parametrize('f', ['a|<b>'])\ndef test_it(f, "))
+    assert page.read_text(encoding="utf-8").splitlines()[-4].startswith("| `test_it.py::test_it[a\\|<b>]` |")
+    lines = page.read_text(encoding="utf-8").splitlines()
     session("def test_plain(): pass")
     assert page.read_text(encoding="utf-8").splitlines() == lines
+
+
+def test_a_summary_that_cannot_be_written_is_told_and_breaks_nothing(
+    session: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "no/such/folder.md")
+    result = session(check())
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["$GITHUB_STEP_SUMMARY: not written: *"])
+
+
+def test_a_saved_session_has_the_next_number(session: Run) -> None:
+    Path(".guarantees").mkdir()
+    for name in ("9999_nocommit.json", "10000_nocommit.json"):
+        (Path(".guarantees") / name).write_text("kept", encoding="utf-8")
+    session(check(), "--guarantee-save")
+    assert (Path(".guarantees") / "10000_nocommit.json").read_text(encoding="utf-8") == "kept"
+    assert (Path(".guarantees") / "10001_nocommit.json").exists()
 
 
 # the ledger
@@ -626,6 +692,31 @@ def test_two_tests_of_one_claim_have_a_ledger_each(session: Run) -> None:
     source += "".join(f"def test_{k}(guarantee): guarantee.check(coin, claim=claim)\n" for k in "ab")
     found = verdicts(session, source, "--guarantee-ledger=nights", "--guarantee-max-trials=60")
     assert [entry["verdict"]["trials"] for entry in found.values()] == [60, 60]
+
+
+def test_a_ledger_starts_anew_with_code_above_the_root(pytester: pytest.Pytester) -> None:
+    (pytester.path / "pyproject.toml").touch()
+    (pytester.path / "tests").mkdir()
+    (pytester.path / "tests" / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (pytester.path / "tests" / "test_it.py").write_text(check(), encoding="utf-8")
+    trials = []
+    for text in ("", "# other code"):
+        (pytester.path / "subject.py").write_text(text, encoding="utf-8")
+        args = ("--guarantee-ledger=nights", "--guarantee-max-trials=60", "--guarantee-json=out.json")
+        pytester.runpytest_subprocess("-p", "no:cacheprovider", *args, "tests")
+        trials.append(json.loads(Path("out.json").read_text(encoding="utf-8"))["guarantees"][0]["verdict"]["trials"])
+    assert trials == [60, 60]
+
+
+def test_a_ledger_refuses_a_test_whose_code_it_does_not_see(
+    pytester: pytest.Pytester, session: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    away = tmp_path_factory.mktemp("elsewhere") / "test_away.py"
+    away.write_text(check(), encoding="utf-8")
+    args = (str(away), f"--rootdir={pytester.path}", "--guarantee-ledger=nights")
+    result = session(FOUR, *args)
+    result.stdout.fnmatch_lines(["E*InvalidParameter: a test with a ledger must lie in *, got *test_away.py; *"])
+    session(FOUR, *args, "--guarantee-code=v1").assert_outcomes(passed=1)
 
 
 def test_a_ledger_takes_e_processes_only(session: Run) -> None:

@@ -157,6 +157,24 @@ def test_the_largest_sum_alone_is_certified_too() -> None:
     assert found.lower <= truth <= found.upper < 1.2 * truth
 
 
+@pytest.mark.parametrize("chance", [1e-299, 1e-300])
+@pytest.mark.parametrize(("values", "low", "high"), [([0.0, 1.0], 0.25, math.inf), ([1.0, 0.0], -math.inf, 0.75)])
+def test_a_value_that_is_hardly_ever_drawn_is_certified(chance: float, values: list, low: float, high: float) -> None:
+    found = rare_failure(
+        SampledSum(values=np.array(values), q=np.array([chance, 1.0]), m=1, low=low, high=high), draws=1_000
+    )
+    assert found.log_lower <= math.log(chance) <= found.log_upper
+
+
+def test_a_largest_sum_that_is_rounded_is_certified_too() -> None:
+    # 6 * 0.3 alone is above; counted from 6 * (-2.5) on, it and 6 times the largest value are rounded apart
+    neuron = SampledSum(
+        values=np.array([-2.5, 0.3]), q=np.array([0.5, 0.5]), m=6, low=-math.inf, high=math.nextafter(1.8, 0.0)
+    )
+    found = rare_failure(neuron, draws=500)
+    assert found.log_lower <= -6 * math.log(2) <= found.log_upper
+
+
 @pytest.mark.parametrize(("low", "high"), [(0, 60), (140, 200), (-5, -1), (300, 400)])
 def test_limits_that_do_not_enclose_the_mean_give_plain_monte_carlo(low: int, high: int) -> None:
     case = (200, Fraction(1, 2), min(max(low, 0), 201), max(high, -1))
@@ -201,6 +219,8 @@ def test_values_of_any_scale_and_offset_give_the_same_event() -> None:
         lambda: SampledSum(values=ZERO_ONE, q=np.array([0.5, 0.5]), m=3, low=2, high=1),
         lambda: SampledSum(values=ZERO_ONE, q=np.array([0.5, 0.5]), m=3, low=math.nan, high=1),
         lambda: SampledSum(values=ZERO_ONE, q=np.array([0.5, 0.5]), m=3, low=0, high=1, blur=-1.0),
+        lambda: SampledSum(values=ZERO_ONE, q=np.array([1e-310, 1.0]), m=3, low=1, high=2),  # no digits to tilt
+        lambda: upper_tilt(ZERO_ONE, np.array([1.0, 1e-310]), 3, 2.5),
         lambda: rare_failure([]),
         lambda: rare_failure(coin(3, Fraction(1, 2), 0, 2), draws=0),
         lambda: rare_failure(coin(3, Fraction(1, 2), 0, 2), alpha=1.0),

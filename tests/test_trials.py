@@ -356,7 +356,17 @@ def test_unknown_outcomes_of_a_table_count_against_either_verdict() -> None:
         bool(found)
 
 
-@pytest.mark.parametrize("table", [np.zeros(9, bool), np.zeros((0, 3), bool), np.full((3, 3), 0.1), np.full((3, 3), 3)])
+@pytest.mark.parametrize(
+    "table",
+    [
+        np.zeros(9, bool),
+        np.zeros((0, 3), bool),
+        np.full((3, 3), 0.1),
+        np.full((3, 3), 3),
+        np.ma.masked_all((200, 200), bool),  # a mask hides outcomes: they are not the ok that lies beneath it
+        [[True], [True, False]],
+    ],
+)
 def test_what_is_no_table_of_outcomes_is_refused(table: np.ndarray) -> None:
     with pytest.raises(InvalidParameter, match=r"table|outcomes"):
         verify_crossed(table, 0.1)

@@ -115,7 +115,7 @@ def build_parser() -> Parser:
         "verify",
         help="try to refute a claim by trials",
         epilog="Exit codes: 0 the requirement is met, 1 violated, 2 bad input, 3 undecided where upheld was required, "
-        "4 a trial raised an exception.",
+        "4 a trial raised an exception or gave no outcome, 130 interrupted.",
     )
     verify.add_argument(
         "claim", metavar="CLAIM.toml", help="the claim, its trial and its budget; see docs/guarantees.md"

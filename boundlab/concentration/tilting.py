@@ -24,6 +24,9 @@ from scipy.special import logsumexp
 from boundlab._errors import InvalidParameter, positive_int
 from boundlab._theory import implements
 
+LEAST = 1e-300
+"""The least probability of a value that can be drawn: below the normal floats a tilt has no digits left."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tilt:
@@ -52,7 +55,7 @@ def tilt(values: np.ndarray, q: np.ndarray, m: int, threshold: float, *, upper: 
     ----------
     values : array (edges,)
         The value of one draw of each edge.
-    q : array (edges,), at least 0, sum 1
+    q : array (edges,), 0 or at least LEAST, sum 1
         The law of one draw.
     m : int
         Draws, at least 1.
@@ -271,6 +274,8 @@ def _law_on(values: np.ndarray, q: np.ndarray, m: int) -> tuple[np.ndarray, np.n
         or not (np.all(p >= 0) and abs(p.sum() - 1.0) <= 1e-9 and np.isfinite(v).all())
     ):
         raise InvalidParameter(f"q must be a law on the values, got shapes {v.shape}, {p.shape} and sum {p.sum():g}.")
+    if np.any((p > 0) & (p < LEAST / 2)):  # a sum of 1 + 1e-9 may have been divided out before
+        raise InvalidParameter(f"q must be 0 or at least {LEAST:g}, got {p[p > 0].min():g}.")
     p = p / p.sum()
     return np.where(p > 0, v, v[p > 0][0]), p, draws  # a value that is never drawn must not overflow
 
@@ -278,7 +283,8 @@ def _law_on(values: np.ndarray, q: np.ndarray, m: int) -> tuple[np.ndarray, np.n
 def _tilted(v: np.ndarray, p: np.ndarray, draws: int, theta: float, threshold: float) -> Tilt:
     """The tilt at a given theta, whatever it is."""
     log_mgf = np.asarray(logsumexp(theta * v, b=p)).item()
-    law = p * np.exp(theta * v - log_mgf)
+    # In exact arithmetic p e^x <= 1, so that x <= -ln LEAST; beyond it is rounding, and the slack is above 1.
+    law = p * np.exp(np.minimum(theta * v - log_mgf, 700.0))
     base = draws * log_mgf
     # The logarithm is off by a few ulps of its largest term, and each draw repeats that error.
     slack = 2.0**-48 * (draws * (1.0 + abs(theta) * float(np.abs(v[p > 0]).max())) + abs(theta * threshold))

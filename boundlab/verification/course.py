@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,10 +72,10 @@ class Run:
     progress: Callable[[int, int, int], object] | None
     record: Path | None
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """What a record on disk must agree with."""
-        return {
+        """What a record on disk must agree with; a finite set too, since its trials speak of no other one."""
+        told = {
             "claim": self.claim.id,
             "method": self.method,
             "alphas": list(self.alphas),
@@ -81,6 +83,9 @@ class Run:
             "batch": self.batch,
             "horizon": self.rule.horizon,  # of a fixed size: with another one the same trials would be a second look
         }
+        if self.claim.over is Over.SET and self.points is not None:
+            told["members"] = hashlib.blake2b(self.points.tobytes(), digest_size=16).hexdigest()
+        return told
 
 
 @dataclass

@@ -11,7 +11,7 @@ from boundlab._errors import InvalidParameter, probability
 from boundlab._theory import implements
 from boundlab.concentration.two_sample import cross_upper_limit
 from boundlab.records import Record, Row
-from boundlab.verification.judging.rules import Outcome, as_outcomes
+from boundlab.verification.judging.rules import Outcome, as_array, as_outcomes
 from boundlab.verification.verdict import State
 
 
@@ -109,7 +109,7 @@ def verify_crossed(
     ('upheld', 200, 0.0339)
     """
     claimed = probability("delta", delta)
-    table = np.asarray(failures)
+    table = as_array(failures, of="a table")
     if table.ndim != 2 or not table.size:
         raise InvalidParameter(f"failures must be a table (coins, inputs), got shape {table.shape}.")
     outcomes = as_outcomes(table.ravel(), table.size, of="a table").reshape(table.shape)

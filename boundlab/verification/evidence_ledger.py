@@ -307,16 +307,22 @@ class _Process:
         """How far the recorded run has come, as `verify` writes it."""
         try:
             return json.loads(self.record.read_text(encoding="utf-8"))["course"]
-        except (OSError, ValueError, KeyError) as fault:
-            raise InvalidParameter(f"a record must be one that verify wrote, got {self.record}: {fault}.") from None
+        except (OSError, ValueError, LookupError, TypeError) as fault:
+            raise self._no_record(fault) from None
+
+    def _no_record(self, fault: Exception) -> InvalidParameter:
+        return InvalidParameter(f"a record must be one that verify wrote, got {self.record}: {fault}.")
 
     def standing(self, key: _Key) -> tuple[Counts, str, Findings | None]:
         """Counts, state and findings of the record; none of a night that has not begun."""
         if not self.record.exists():
             return Counts(), str(State.UNDECIDED), None
         rule, course = rule_for(key.claim, Method.E_PROCESS, key.alpha_upheld, key.alpha_violated, 2**53), self.course()
-        tally, state = course["tally"], State(course["state"])
-        return rule.counts(tally), str(state), rule.findings(tally, state)
+        try:
+            tally, state = course["tally"], State(course["state"])
+            return rule.counts(tally), str(state), rule.findings(tally, state)
+        except (ValueError, LookupError, TypeError) as fault:
+            raise self._no_record(fault) from None
 
     def counts(self, key: _Key) -> Counts:
         """Trials, failures and unknown outcomes on record."""

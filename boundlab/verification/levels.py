@@ -22,7 +22,7 @@ from boundlab.records import Record, Row
 from boundlab.verification.claim import Claim, Over
 from boundlab.verification.course import Course, Run, further, judged, warnings
 from boundlab.verification.judging.evidence import lower_limit, upper_limit
-from boundlab.verification.judging.rules import Counts, EProcesses, Findings, Outcome, Rule, agreeing
+from boundlab.verification.judging.rules import Counts, EProcesses, Findings, Outcome, Rule, agreeing, as_array
 from boundlab.verification.verdict import State
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class AllLevels(Rule):
 
     def read(self, answer: Any, n: int) -> np.ndarray:
         """U as float64 in [0, 1], nan = unknown."""
-        array = np.asarray(answer)
+        array = as_array(answer)
         if array.shape != (n,) or array.dtype.kind != "f":
             raise InvalidParameter(
                 f"trial must return {n} levels as floats, the largest delta that covers each trial's error, "
@@ -378,7 +378,7 @@ def largest_level(errors: Any, levels: Sequence[float], eps: Sequence[float]) ->
     Raises
     ------
     InvalidParameter
-        If the table is ragged, empty or rises.
+        If the table is ragged, empty or rises, or the errors are no row.
 
     Examples
     --------
@@ -394,6 +394,8 @@ def largest_level(errors: Any, levels: Sequence[float], eps: Sequence[float]) ->
     if np.isnan(bound).any() or np.any(np.diff(bound[order]) > 0.0):
         raise InvalidParameter(f"eps must not rise with delta, got {bound[order].tolist()} at {at[order].tolist()}.")
     error = np.asarray(errors, np.float64)
+    if error.ndim != 1:
+        raise InvalidParameter(f"errors must be a row of numbers, got shape {error.shape}.")
     covered = np.where(error[:, None] <= bound[None, :], at[None, :], 0.0).max(axis=1)  # (n,)
     return np.where(np.isnan(error), np.nan, covered)
 

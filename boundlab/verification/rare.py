@@ -96,7 +96,7 @@ class RareFailure(Record):
     @property
     def lower(self) -> float:
         """A lower limit on the failure probability, rounded down."""
-        return math.exp(self.log_lower) * (1.0 - 2.0**-40)
+        return float(np.nextafter(math.exp(self.log_lower) * (1.0 - 2.0**-40), 0.0))
 
     @property
     def upper(self) -> float:

@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 
 from boundlab._errors import InvalidParameter, positive_int
 from boundlab._theory import implements
-from boundlab.concentration.tilting import SumTable, Tilt, union_shares, upper_tilt, whole_multiples
+from boundlab.concentration.tilting import LEAST, SumTable, Tilt, union_shares, upper_tilt, whole_multiples
 
 BLOCK = 4096
 """Outcomes simulated at a time; each neuron has a stream of its own, so that the block size changes nothing."""
@@ -30,7 +30,7 @@ class SampledSum:
     ----------
     values : array (edges,), finite
         The value v_j of one draw of edge j.
-    q : array (edges,), at least 0, sum 1 up to 1e-9
+    q : array (edges,), 0 or at least 1e-300, sum 1 up to 1e-9
         The law of one draw is q divided by its sum.
     m : int, at least 1
     low, high : float, low <= high
@@ -60,8 +60,10 @@ class SampledSum:
         v, q = np.asarray(self.values, np.float64), np.asarray(self.q, np.float64)
         if v.ndim != 1 or not len(v) or v.shape != q.shape or not np.isfinite(v).all():
             raise InvalidParameter(f"values and q must be finite rows of one length, got shapes {v.shape}, {q.shape}.")
-        if not (np.all(q >= 0) and abs(q.sum() - 1.0) <= 1e-9):
-            raise InvalidParameter(f"q must be at least 0 and sum to 1, got sum {q.sum():.9g}, least {q.min():g}.")
+        if not (np.all((q == 0) | (q >= LEAST)) and abs(q.sum() - 1.0) <= 1e-9):
+            raise InvalidParameter(
+                f"q must be 0 or at least {LEAST:g} and sum to 1, got sum {q.sum():.9g}, least {q.min():g}."
+            )
         positive_int("m", self.m)
         if not float(self.low) <= float(self.high):
             raise InvalidParameter(f"low must be at most high, got [{self.low!r}, {self.high!r}].")
@@ -118,14 +120,15 @@ class WholeSum:
                 return f"impossible: the sum never leaves [{given.low:g}, {given.high:g}] on this side"
             edge = max(0, edge)
             values = rounded.step * (counts if above else width - counts)
-            found = upper_tilt(values, law, given.m, rounded.step * edge)
+            threshold = min(rounded.step * edge, given.m * float(values.max()))  # rounded apart, never beyond it
+            found = upper_tilt(values, law, given.m, threshold)
             return Tail(
                 side=side,
                 edge=edge,
                 sure=max(0, min(sure, given.m * width + 1)),
                 tilt=found,
                 # Bernstein's bound is never below Chernoff's; the maximum keeps rounding from claiming otherwise.
-                log_bernstein=max(found.log_cap, _log_bernstein(values, law, given.m, rounded.step * edge)),
+                log_bernstein=max(found.log_cap, _log_bernstein(values, law, given.m, threshold)),
             )
 
         tails = {side: tail(side) for side in ("above", "below")}

@@ -22,7 +22,7 @@ from boundlab._errors import InvalidParameter, probability
 from boundlab._theory import implements
 from boundlab.concentration.betting import STAKES
 from boundlab.verification.judging.boundaries import Boundaries, first_where, monotone_boundaries
-from boundlab.verification.judging.rules import Counts, Findings, Rule, agreeing
+from boundlab.verification.judging.rules import Counts, Findings, Rule, agreeing, as_array
 from boundlab.verification.verdict import State
 
 DISTINCT = 10_000
@@ -58,7 +58,7 @@ class BoundedMean(Rule):
 
     def read(self, answer: Any, n: int) -> np.ndarray:
         """Shares as float64."""
-        array = np.asarray(answer)
+        array = as_array(answer)
         if array.shape != (n,):
             raise InvalidParameter(f"trial must return {n} shares, one per trial, got shape {array.shape}.")
         if array.dtype.kind not in "biuf":

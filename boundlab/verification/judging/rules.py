@@ -25,9 +25,20 @@ class Outcome(IntEnum):
     UNKNOWN = 2
 
 
+def as_array(answer: Any, *, of: str = "trial") -> np.ndarray:
+    """Return an answer as an array, or raise InvalidParameter: what a mask hides is no outcome."""
+    try:
+        array = np.asarray(answer)
+    except ValueError as fault:
+        raise InvalidParameter(f"{of} must give an array, got a ragged {type(answer).__name__}.") from fault
+    if np.ma.is_masked(answer):
+        raise InvalidParameter(f"{of} must give an outcome for each trial, got {np.ma.count_masked(answer)} masked.")
+    return array
+
+
 def as_outcomes(answer: Any, n: int, *, of: str = "trial") -> np.ndarray:
     """Return n outcomes as int8 from bools (True = failed) or whole numbers 0, 1, 2, or raise InvalidParameter."""
-    array = np.asarray(answer)
+    array = as_array(answer, of=of)
     if array.shape != (n,):
         pooled = (
             "; outcomes that share coins or inputs are no independent trials: "

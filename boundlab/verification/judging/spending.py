@@ -9,6 +9,7 @@ one and as successes in the other, and where a nested claim gives the two differ
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,7 +19,7 @@ from numba import njit
 
 from boundlab._errors import probability
 from boundlab._theory import implements
-from boundlab.verification.judging.boundaries import Boundaries
+from boundlab.verification.judging.boundaries import Boundaries, first_where
 from boundlab.verification.judging.rules import BoundaryRule, Findings
 
 HALF = 10.0
@@ -132,8 +133,6 @@ class ErrorSpending(BoundaryRule):
 
     @property
     def fewest(self) -> int:
-        """The first trial at which the lower boundary reaches 0 failures."""
-        low, last = _boundary(self.at_upheld, self.alpha_upheld, False), 1
-        while low.up_to(last)[last] < 0:
-            last *= 2
-        return int(np.argmax(low.up_to(last) >= 0))
+        """The first trial at which the lower boundary reaches 0 failures: where their chance fits the plan."""
+        p, level = self.at_upheld, math.log(self.alpha_upheld)
+        return first_where(lambda n: n * math.log1p(-p) <= level - math.log1p(HALF / p / n), 1, 2**62)

@@ -65,7 +65,7 @@ class WithoutReplacement(CountRule):
         most = first_where(lambda count: bool(self._log_e_above(n, k + u, count) >= level), 0, size)
         level = -math.log(self.alpha_violated)
         least = first_where(lambda count: bool(self._log_e_at_most(n, k, count) < level), 0, size)
-        limits = _below(Fraction(least, size)), -_below(-Fraction(most, size))
+        limits = _below(Fraction(least, size)), 0.0 - _below(-Fraction(most, size))  # a plain minus would make -0.0
         return Findings(
             limits,
             float(self._log_e_above(n, k + u, self.allowed)),
