@@ -77,6 +77,8 @@ def positive_int(name: str, value: int) -> int:
 
 def matrix(name: str, value: Any, *, columns: int | None = None) -> np.ndarray:
     """Return `value` as a finite float64 array of shape (points, columns) with at least one row."""
+    if np.ma.is_masked(value):
+        raise InvalidParameter(f"{name} must have no masked entries, whose values are unknown, got some.")
     try:
         if np.asarray(value).dtype.kind not in "buifO":
             raise TypeError

@@ -62,7 +62,7 @@ THEOREM = Theorem(
 
 TILTING, SUMS, BETTING = "concentration/tilting.py", "verification/tilted_sums.py", "concentration/betting.py"
 MUTATIONS = (
-    Mutation(file=TILTING, old="np.maximum(logsumexp(excess, axis=0), 0.0)", new="excess.max(axis=0)"),
+    Mutation(file=TILTING, old="np.maximum(np.asarray(logsumexp(excess, axis=0)), 0.0)", new="excess.max(axis=0)"),
     Mutation(file=TILTING, old="blur=draws * Fraction", new="blur=Fraction"),
     Mutation(file=TILTING, old="- 61  # draws", new="- 66  # draws"),
     Mutation(file=TILTING, old="np.rint(v / step)", new="np.ceil(v / step)"),

@@ -93,7 +93,7 @@ MUTATIONS = (
     Mutation(file=CODE, old="INVERT_BELOW = 10.0", new="INVERT_BELOW = 5.0"),
     Mutation(file=CODE, old="MOST_INVERTED = 110.0", new="MOST_INVERTED = 22.0"),
     Mutation(file=CODE, old="k = n[i] - k", new="k = n[i] - k - (k > 0.0)"),
-    Mutation(file=CODE, old="if q[j] > after[j]", new="if q[j] > 2.0 * after[j]"),
+    Mutation(file=CODE, old="left, after[j] / (q[j] + after[j])", new="left, after[j] / q[j]"),
     Mutation(file=CODE, old="total = grown", new="total = grown * (1.0 + 2.0**-50)"),
 )
 

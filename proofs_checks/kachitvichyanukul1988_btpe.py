@@ -44,7 +44,7 @@ MUTATIONS = (
     Mutation(file=CODE, old="leading: float = 13860.0", new="leading: float = 13680.0"),
     Mutation(file=CODE, old="(m + 0.5) * np.log(f1 / x1)", new="(m + 0.6) * np.log(f1 / x1)"),
     Mutation(file=CODE, old="for x in (f1, z, x1, w))", new="for x in (f1, z))"),
-    Mutation(file=CODE, old="132.0 - (99.0", new="123.0 - (99.0"),
+    Mutation(file=CODE, old="462.0 - (132.0", new="1462.0 - (132.0"),
 )
 
 

@@ -157,7 +157,7 @@ def test_a_table_of_a_theorem_gives_the_largest_level_that_covers() -> None:
         (np.full(4, 1.5), r"in \[0, 1\]"),
         (np.full(4, -0.1), r"in \[0, 1\]"),
         (np.full(4, np.inf), r"in \[0, 1\]"),
-        (np.ma.array(np.ones(4), mask=[0, 0, 1, 1]), "got 2 masked"),
+        (np.ma.array(np.ones(4), mask=[False, False, True, True]), "got 2 masked"),
     ],
 )
 def test_anything_but_levels_is_refused(answer: np.ndarray, rule: str) -> None:

@@ -391,7 +391,7 @@ def test_too_many_distinct_shares_leave_the_limits_of_the_verdict() -> None:
         (np.array(["a", "b", "c"]), "shares must be numbers"),
         (np.array([0.5, 1.5, 0.0]), r"shares must be in \[0, 1\] or nan"),
         (np.array([0.5, math.inf, 0.0]), r"shares must be in \[0, 1\] or nan"),
-        (np.ma.array([0.0, 0.0, 0.0], mask=[0, 1, 0]), "an outcome for each trial, got 1 masked"),
+        (np.ma.array([0.0, 0.0, 0.0], mask=[False, True, False]), "an outcome for each trial, got 1 masked"),
     ],
 )
 def test_anything_but_shares_is_refused(answer: np.ndarray, text: str) -> None:

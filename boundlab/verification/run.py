@@ -68,10 +68,11 @@ def verify(
     max_trials : int
         Budget in trials, at least 1.
     max_seconds : float or None
-        Budget in wall-clock seconds. It alone can make the result depend on timing.
+        Budget in wall-clock seconds. It and `trial_seconds` alone can make the result depend on timing.
     executor : concurrent.futures.Executor, int or None
-        Where trials run. A number w > 1: a pool of w spawned processes; 1: this process; None: this process, and
-        after two seconds a pool of all cores if the trial can be sent to one.
+        Where trials run, each on one thread of linear algebra. A number w > 1: a pool of w spawned processes; 1: this
+        process; None: this process, and after two seconds a pool of all cores if the trial answers the same there.
+        For clusters see `dask_executor` and `submitit_executor` in ``boundlab.verification.clusters``.
     seed : int
         Root seed, at least 0.
     batch : int
@@ -80,7 +81,7 @@ def verify(
     method : Method or its text
         "e-process" (default), "spending", "fixed" or "repeated"; see `Method`.
     trial_seconds : float or None
-        A trial that takes longer counts as unknown.
+        A trial that takes longer counts as unknown, and is ended where it runs in a main thread or a `ProcessPool`.
     record : path or None
         A JSON file that holds the run, renewed each second: the same call goes on where a killed one stopped.
     progress : callable or None
