@@ -309,8 +309,9 @@ def further(fixed: Run, course: Course) -> Callable[..., Any]:
 def warnings(fixed: Run, course: Course, budget: int) -> tuple[str, ...]:
     """Signs that a run is weaker than it looks; the members of a set need no coins, and may be equal."""
     used, drawn = fixed.rule.counts(course.tally).trials, fixed.claim.over is not Over.SET
+    most = budget if fixed.points is None else min(budget, len(fixed.points))
     found = (
-        health.too_few_trials(budget, fixed.rule.fewest) if course.state == State.UNDECIDED else None,
+        health.too_few_trials(most, fixed.rule.fewest) if course.state == State.UNDECIDED else None,
         health.idle_streams(course.idle, -(-used // fixed.batch)) if drawn else None,
         health.shared_inputs(fixed.points, used) if drawn else None,
         health.shared_coins(course.pairs, fixed.rule.counts(course.tally).failures, used, fixed.batch)

@@ -25,6 +25,13 @@ def pairs() -> Iterator[Pair]:
         what = f"draws, 300 x 784, m = {m:,}: {ours / (ROWS * m) * 1e9:.2f} ns"
         for name, peer in peers(q, m, rng).items():
             yield Pair(what=what, ours=ours, peer=name, theirs=best_of(3, peer))
+    many = Multinomials(q.ravel(), indptr, np.full(ROWS, 200_000))
+    yield Pair(
+        what="draws, 300 x 784, m = 200,000: conditional binomials",
+        ours=best_of(5, lambda: many.draw(rng)),
+        peer="numpy multinomial",
+        theirs=best_of(3, lambda: rng.multinomial(200_000, q)),
+    )
     fresh = best_of(5, lambda: draw_counts(q.ravel(), indptr, np.full(ROWS, 2_000), rng))
     yield Pair(
         what="the same at m = 2,000, tables and all",
