@@ -66,8 +66,6 @@ if TYPE_CHECKING:
     from boundlab.verification import Verdict as Verdict
     from boundlab.verification import replay as replay
     from boundlab.verification import verify as verify
-    from boundlab.verification.clusters import dask_executor as dask_executor
-    from boundlab.verification.clusters import submitit_executor as submitit_executor
     from boundlab.verification.crossed import CrossedVerdict as CrossedVerdict
     from boundlab.verification.crossed import verify_crossed as verify_crossed
     from boundlab.verification.levels import Levels as Levels
@@ -83,6 +81,8 @@ if TYPE_CHECKING:
     from boundlab.verification.rare import RareFailure as RareFailure
     from boundlab.verification.rare import rare_failure as rare_failure
     from boundlab.verification.rare import rare_failure_of as rare_failure_of
+    from boundlab.verification.running.clusters import dask_executor as dask_executor
+    from boundlab.verification.running.clusters import submitit_executor as submitit_executor
     from boundlab.verification.solving import Tightness as Tightness
     from boundlab.verification.solving import solve as solve
     from boundlab.verification.tilted_sums import SampledSum as SampledSum
@@ -144,7 +144,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "boundlab.verification.planning": ("plan_trials", "detectable", "TrialPlan", "Detectable"),
     "boundlab.verification.rare": ("rare_failure", "rare_failure_of", "RareFailure"),
     "boundlab.verification.tilted_sums": ("SampledSum",),
-    "boundlab.verification.clusters": ("dask_executor", "submitit_executor"),
+    "boundlab.verification.running.clusters": ("dask_executor", "submitit_executor"),
     # the theorem ledger
     "boundlab.ledger": ("theorems", "Ledger", "LedgerEntry"),
     # records

@@ -97,12 +97,12 @@ def executor_named(text: str | None) -> tuple[Executor | int | None, Callable[[]
     if kind == "serial" and not where:
         return 1, lambda: None
     if kind == "process" and where.isdigit() and int(where) > 0:
-        from boundlab.verification.executors import ProcessPool
+        from boundlab.verification.running.executors import ProcessPool
 
         pool = ProcessPool(int(where))
         return pool, lambda: pool.shutdown(wait=False, cancel_futures=True)
     if kind == "dask" and where:
-        from boundlab.verification.clusters import dask_executor
+        from boundlab.verification.running.clusters import dask_executor
 
         executor = dask_executor(where)
         return executor, lambda: executor.shutdown(wait=False)

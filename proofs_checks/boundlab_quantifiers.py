@@ -84,7 +84,9 @@ MUTATIONS = (
         new="cross_upper_limit(~failed & ~unknown, alpha_violated)",
     ),
     Mutation(
-        file="verification/course.py", old="seed, 0).permutation(members)", new="seed, 0).choice(members, len(members))"
+        file="verification/running/course.py",
+        old="seed, 0).permutation(members)",
+        new="seed, 0).choice(members, len(members))",
     ),
 )
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from boundlab.verification.judging.evidence import interval, log_e_upheld, log_e_violated
-from boundlab.verification.streams import stream
+from boundlab.verification.running.streams import stream
 from proofs_checks import Evidence, require
 
 ALPHA_UPHELD, ALPHA_VIOLATED = 1e-3, 1e-6

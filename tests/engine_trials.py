@@ -224,7 +224,7 @@ class DieOnce:
 
 def main(executor: str, record: str, seconds: str) -> None:
     """Verify a claim of 400 trials until the end or Ctrl-C, and print the verdict and the processes at work."""
-    from boundlab.verification import course
+    from boundlab.verification.running import course
 
     course.RECORD_SECONDS = 0.02
     shown = False

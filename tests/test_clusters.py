@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from boundlab._errors import BoundlabError, InvalidParameter
-from boundlab.verification import Claim, clusters, verify
-from boundlab.verification.clusters import DaskExecutor, dask_executor, submitit_executor
+from boundlab.verification import Claim, verify
+from boundlab.verification.running import clusters
+from boundlab.verification.running.clusters import DaskExecutor, dask_executor, submitit_executor
 from tests import engine_trials as trials
 from tests.engine_trials import CLAIM, OPEN, At, Coin, Heavy
 

@@ -22,7 +22,8 @@ import numpy as np
 import pytest
 
 from boundlab._errors import BoundlabError, InvalidParameter
-from boundlab.verification import Claim, Interrupted, ProcessPool, State, engine, replay, verify
+from boundlab.verification import Claim, Interrupted, ProcessPool, State, replay, verify
+from boundlab.verification.running import engine
 from tests import engine_trials as trials
 from tests.engine_trials import CLAIM, OPEN, At, Coin, DieOnce
 
@@ -491,7 +492,8 @@ def test_a_trial_that_depends_on_this_process_stays_here(monkeypatch: pytest.Mon
 SCRIPT = """
 import sys, time
 sys.path.insert(0, {root!r})
-from boundlab.verification import engine, verify
+from boundlab.verification import verify
+from boundlab.verification.running import engine
 from tests.engine_trials import CLAIM, OPEN, Coin
 engine.SPILL_SECONDS, engine._processors = 0.05, lambda: 2
 

@@ -16,7 +16,7 @@ from boundlab.concentration.tilting import upper_tilt, whole_multiples
 from boundlab.verification import tilted_sums
 from boundlab.verification.judging.evidence import log_e_upheld, log_e_violated
 from boundlab.verification.rare import rare_failure, rare_failure_of
-from boundlab.verification.streams import stream
+from boundlab.verification.running.streams import stream
 from boundlab.verification.tilted_sums import SampledSum, Tail, WholeSum, simulate
 
 ZERO_ONE = np.array([0.0, 1.0])

@@ -241,11 +241,13 @@ def test_a_crash_in_a_trial_is_not_an_outcome() -> None:
 
 
 def test_inputs_that_can_never_decide_are_told() -> None:
-    verdict = verify(Claim(name="a", delta=0.01), lambda rng, x: rng.random(len(x)) < 0, inputs=np.arange(50.0)[:, None])
+    verdict = verify(
+        Claim(name="a", delta=0.01), lambda rng, x: rng.random(len(x)) < 0, inputs=np.arange(50.0)[:, None]
+    )
     assert [text for text in verdict.warnings if text.startswith("too_few_trials: 50 trials")]
 
 
 def test_masked_inputs_are_refused() -> None:
-    x = np.ma.masked_array(np.ones((30, 2)), mask=np.eye(30, 2))
+    x = np.ma.masked_array(np.ones((30, 2)), mask=np.eye(30, 2, dtype=bool))
     with pytest.raises(InvalidParameter, match="no masked entries"):
         verify(CLAIM, lambda rng, x: x[:, 0] > 1, inputs=x)

@@ -19,7 +19,7 @@ INVERT_BELOW = 10.0
 """n p below which one uniform number is inverted: the constants of the rejection need n p of at least this."""
 
 MOST_INVERTED = 110.0
-"""A count that inversion never reaches: P(Bin(n, p) >= 110) < 1e-70 for n p < 10."""
+"""The largest count by inversion: P(Bin(n, p) > 110) < 1e-70 for n p < 10."""
 
 MOST_DRAWS = 2**53
 """The largest n: up to here float64 holds all whole numbers."""
@@ -67,7 +67,7 @@ def draw_binomials(n: np.ndarray | int, p: np.ndarray | float, rng: np.random.Ge
 
 def _extremes(values: np.ndarray) -> str:
     """The range and the kind of an array, for a message."""
-    return f"{values.min(initial=0)} .. {values.max(initial=0)} of dtype {values.dtype}"
+    return f"{values.min()} .. {values.max()} of dtype {values.dtype}" if values.size else f"dtype {values.dtype}"
 
 
 @implements("hormann1993_btrs")
@@ -90,8 +90,8 @@ def printed_log_ratio(k: np.ndarray, n: int, p: float, *, leading: float = 13860
 
         xm ln(f1/x1) + (n-m+1/2) ln(z/w) + (k-m) ln(w p/(x1 q)) + t(f1) + t(z) + t(x1) + t(w)
 
-    with f1 = m+1, x1 = k+1, z = n+1-m, w = n+1-k, xm = m + 1/2, and t the Stirling series. t(x1) and t(w) stand in
-    the denominator f(m)/f(k) and must be subtracted. numpy before 2.5 adds them too, with `leading` = 13680.
+    with f1 = m+1, x1 = k+1, z = n+1-m, w = n+1-k, xm = m + 1/2, and t the Stirling series. t(x1) and t(w) belong to
+    k! (n-k)!, the denominator of f(k), and must be subtracted. numpy before 2.5 adds them too, with `leading` = 13680.
 
     Parameters
     ----------

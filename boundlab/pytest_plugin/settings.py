@@ -154,7 +154,7 @@ OPTIONS = (
         name="code",
         read=_text,
         metavar="TEXT",
-        help="for the ledger: names the code (default: a digest of the project's sources and of all installed packages)",
+        help="for the ledger: names the code (default: a digest of the project and of all installed packages)",
     ),
     Option(
         name="health",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from boundlab.verification.blocks import CHECKED_STREAMS
+from boundlab.verification.running.blocks import CHECKED_STREAMS
 
 
 def too_few_trials(budget: int, fewest: int) -> str | None:

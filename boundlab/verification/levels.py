@@ -20,9 +20,9 @@ from boundlab._errors import GuaranteeViolated, InvalidParameter, probability
 from boundlab._theory import implements
 from boundlab.records import Record, Row
 from boundlab.verification.claim import Claim, Over
-from boundlab.verification.course import Course, Run, further, judged, warnings
 from boundlab.verification.judging.evidence import lower_limit, upper_limit
 from boundlab.verification.judging.rules import Counts, EProcesses, Findings, Outcome, Rule, agreeing, as_array
+from boundlab.verification.running.course import Course, Run, further, judged, warnings
 from boundlab.verification.verdict import State
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from boundlab._errors import InvalidParameter, matrix, probability
 from boundlab._theory import implements
 from boundlab.records import Record, Row
 from boundlab.verification.claim import Claim, Over
-from boundlab.verification.course import one_pool
 from boundlab.verification.run import verify
-from boundlab.verification.streams import stream
+from boundlab.verification.running.course import one_pool
+from boundlab.verification.running.streams import stream
 from boundlab.verification.trials import AtPoint, Draw, Fails
 from boundlab.verification.verdict import State, Verdict
 

@@ -27,7 +27,7 @@ from boundlab.concentration.betting import mean_lower_limit, mean_upper_limit
 from boundlab.concentration.multiplicative import lower_rate, upper_rate
 from boundlab.coresets.sensitivity_sampling import SLACK
 from boundlab.records import Record, Row, SamplePlan
-from boundlab.verification.streams import stream
+from boundlab.verification.running.streams import stream
 from boundlab.verification.tilted_sums import SampledSum, Tail, WholeSum, simulate
 
 if TYPE_CHECKING:

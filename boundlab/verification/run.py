@@ -12,9 +12,18 @@ import numpy as np
 from boundlab._errors import InvalidParameter, choice, matrix, positive_int
 from boundlab.records import Compression
 from boundlab.verification.claim import Claim
-from boundlab.verification.course import Course, Interrupted, Run, further, judged, points_of, stream_key, warnings
 from boundlab.verification.judging.methods import Method, rule_for
-from boundlab.verification.streams import stream
+from boundlab.verification.running.course import (
+    Course,
+    Interrupted,
+    Run,
+    further,
+    judged,
+    points_of,
+    stream_key,
+    warnings,
+)
+from boundlab.verification.running.streams import stream
 from boundlab.verification.verdict import State, Verdict
 
 __all__ = ["Interrupted", "replay", "verify"]
@@ -72,7 +81,7 @@ def verify(
     executor : concurrent.futures.Executor, int or None
         Where trials run, each on one thread of linear algebra. A number w > 1: a pool of w spawned processes; 1: this
         process; None: this process, and after two seconds a pool of all cores if the trial answers the same there.
-        For clusters see `dask_executor` and `submitit_executor` in ``boundlab.verification.clusters``.
+        For clusters see `dask_executor` and `submitit_executor` in ``boundlab.verification.running.clusters``.
     seed : int
         Root seed, at least 0.
     batch : int

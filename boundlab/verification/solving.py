@@ -15,8 +15,8 @@ from boundlab._errors import InvalidParameter, positive_int, probability
 from boundlab._theory import implements
 from boundlab.records import Premise, Record, Row, Status
 from boundlab.verification.claim import Claim
-from boundlab.verification.course import one_pool
 from boundlab.verification.run import verify
+from boundlab.verification.running.course import one_pool
 from boundlab.verification.verdict import State, Verdict
 
 if TYPE_CHECKING:

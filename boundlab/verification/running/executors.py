@@ -29,7 +29,7 @@ LIFE = """
 import os
 for name in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
     os.environ[name + "_NUM_THREADS"] = "1"
-from boundlab.verification.executors import serve
+from boundlab.verification.running.executors import serve
 serve(pipe)
 """
 """What a worker executes: libraries read these variables when they are loaded, which our own modules do."""

@@ -17,8 +17,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from boundlab._errors import BoundlabError, InvalidParameter, positive, positive_int
-from boundlab.verification.engine import GRACE_SECONDS
-from boundlab.verification.executors import WorkerLost, portable
+from boundlab.verification.running.engine import GRACE_SECONDS
+from boundlab.verification.running.executors import WorkerLost, portable
 
 POLL_SECONDS = 0.5
 """How often the jobs of a batch system are looked at."""

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from boundlab._errors import BoundlabError, InvalidParameter, matrix, one_line
-from boundlab.verification.executors import portable
-from boundlab.verification.streams import Streams
+from boundlab.verification.running.executors import portable
+from boundlab.verification.running.streams import Streams
 
 CHECKED_STREAMS = 32
 """Of the first units it is looked at whether the trial drew from its stream at all."""

@@ -19,12 +19,12 @@ import numpy as np
 from boundlab._errors import InvalidParameter, matrix, positive, positive_int
 from boundlab.files import write_atomically
 from boundlab.verification import health
-from boundlab.verification.blocks import Block, Fault, Work
 from boundlab.verification.claim import Claim, Over
-from boundlab.verification.engine import in_order
-from boundlab.verification.executors import ProcessPool
 from boundlab.verification.judging.rules import Rule
-from boundlab.verification.streams import stream
+from boundlab.verification.running.blocks import Block, Fault, Work
+from boundlab.verification.running.engine import in_order
+from boundlab.verification.running.executors import ProcessPool
+from boundlab.verification.running.streams import stream
 from boundlab.verification.verdict import State, Verdict
 
 NOTED = 20

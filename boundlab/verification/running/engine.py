@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from boundlab._errors import BoundlabError, InvalidParameter, one_line
-from boundlab.verification.blocks import Block, Fault, Work, run_block
-from boundlab.verification.executors import ProcessPool
+from boundlab.verification.running.blocks import Block, Fault, Work, run_block
+from boundlab.verification.running.executors import ProcessPool
 
 ATTEMPTS = 3
 """How often a unit is tried by itself before a lost worker makes it unknown."""

@@ -1,0 +1,1 @@
+"""Who computes what: streams of coins, blocks of trials, engines and executors, and the course of a run."""
