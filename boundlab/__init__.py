@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from boundlab.verification import verify as verify
     from boundlab.verification.crossed import CrossedVerdict as CrossedVerdict
     from boundlab.verification.crossed import verify_crossed as verify_crossed
+    from boundlab.verification.evidence_ledger import EvidenceLedger as EvidenceLedger
     from boundlab.verification.levels import Levels as Levels
     from boundlab.verification.levels import largest_level as largest_level
     from boundlab.verification.levels import verify_levels as verify_levels
@@ -144,6 +145,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "boundlab.verification.planning": ("plan_trials", "detectable", "TrialPlan", "Detectable"),
     "boundlab.verification.rare": ("rare_failure", "rare_failure_of", "RareFailure"),
     "boundlab.verification.tilted_sums": ("SampledSum",),
+    "boundlab.verification.evidence_ledger": ("EvidenceLedger",),
     "boundlab.verification.running.clusters": ("dask_executor", "submitit_executor"),
     # the theorem ledger
     "boundlab.ledger": ("theorems", "Ledger", "LedgerEntry"),

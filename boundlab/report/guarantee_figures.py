@@ -10,7 +10,9 @@ import numpy as np
 from boundlab._errors import InvalidParameter, probability
 from boundlab._theory import implements
 from boundlab.report.figures import BLUE, GREEN, GREY, INK, ORANGE, RED, SKY, _axes
+from boundlab.verification.claim import Over
 from boundlab.verification.judging.evidence import lower_limit, upper_limit
+from boundlab.verification.judging.methods import Method, rule_for
 from boundlab.verification.verdict import State
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from boundlab.verification.levels import Levels
     from boundlab.verification.solving import Tightness
+    from boundlab.verification.verdict import Verdict
 
 COLOUR = {State.UPHELD: GREEN, State.VIOLATED: RED, State.UNDECIDED: ORANGE}
 
@@ -69,6 +72,77 @@ def plot_tail_of_levels(
     ax.set_title(f"{levels.claim.name}: {levels.state} in {levels.trials} trials", fontsize=9)
     ax.grid(color="#dddddd")
     ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
+def plot_plane(verdict: Verdict, ax: Axes | None = None) -> Axes:
+    """Draw the run in the plane of trials and failures, with the borders at which its method decides.
+
+    Where outcomes were unknown, the path is a band: from the failures alone up to failures and unknown together.
+    A claim about shares has no such plane, and is refused.
+    """
+    if verdict.claim.over is Over.SET_MEAN:
+        raise InvalidParameter(f"a plane of counts needs outcomes that are 0 or 1, got a claim over '{Over.SET_MEAN}'.")
+    ax = _axes(ax)
+    method = Method(verdict.method)
+    last = max(verdict.trials, verdict.fewest if method is not Method.FIXED else verdict.trials, 1)
+    rule = rule_for(verdict.claim, method, verdict.alpha_upheld, verdict.alpha_violated, last)
+    low, high = rule.boundaries(min(last, rule.horizon or last))
+    n = np.arange(len(low))
+    ax.plot(n, np.where(low >= 0, low, np.nan), color=GREEN, linewidth=1, drawstyle="steps-post", label="upheld below")
+    ax.plot(
+        n, np.where(high <= n, high, np.nan), color=RED, linewidth=1, drawstyle="steps-post", label="violated above"
+    )
+    trials, failures, unknown = np.array([(0, 0, 0), *verdict.path]).T
+    ax.fill_between(trials, failures, failures + unknown, color=GREY, alpha=0.4, linewidth=0)
+    ax.plot(trials, failures, color=INK, label="this run")
+    ax.plot(n, verdict.delta * n, color=INK, linewidth=1, linestyle=":", label="delta times trials")
+    ax.set_ylim(-0.5, 1.6 * max(float(failures[-1] + unknown[-1]), verdict.delta * last, 4.0))
+    ax.set_xlabel(f"trials over {verdict.claim.over}")
+    ax.set_ylabel("failures")
+    ax.set_title(f"{verdict.claim.name}: {verdict.state}", fontsize=9)
+    ax.grid(color="#dddddd")
+    ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
+def plot_verdicts(
+    found: Sequence[Sequence[Verdict]],
+    rows: Sequence[object],
+    columns: Sequence[object],
+    ax: Axes | None = None,
+    *,
+    names: tuple[str, str] = ("", ""),
+) -> Axes:
+    """Draw a table of verdicts, one cell each: the state by colour and letter, undecided cells hatched.
+
+    `rows` and `columns` label the cells, `names` the axes. Each verdict has its own error levels: for a statement about
+    the whole table, split them over its cells beforehand, or judge the evidence by `judging.many`.
+    """
+    if not found or any(len(line) != len(columns) for line in found) or len(found) != len(rows):
+        raise InvalidParameter(
+            f"a table of verdicts must have shape ({len(rows)}, {len(columns)}), as its labels have."
+        )
+    from matplotlib.patches import Rectangle
+
+    ax = _axes(ax)
+    for i, line in enumerate(found):
+        for j, verdict in enumerate(line):
+            hatch = "///" if verdict.state is State.UNDECIDED else None
+            colour = COLOUR[verdict.state]
+            ax.add_patch(
+                Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colour, edgecolor="white", hatch=hatch, alpha=0.75)
+            )
+            ax.text(j, i, f"{verdict.failures}/{verdict.trials}", ha="center", va="center", fontsize=8)
+    ax.set_xlim(-0.5, len(columns) - 0.5)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xticks(range(len(columns)), [str(c) for c in columns])
+    ax.set_yticks(range(len(rows)), [str(r) for r in rows])
+    ax.set_xlabel(names[1])
+    ax.set_ylabel(names[0])
+    for state, colour in COLOUR.items():
+        ax.add_patch(Rectangle((0, 0), 0, 0, facecolor=colour, alpha=0.75, label=str(state)))
+    ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=3)
     return ax
 
 

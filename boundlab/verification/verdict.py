@@ -126,6 +126,12 @@ class Verdict(Record):
 
         return plot_evidence(self, ax)
 
+    def plot_plane(self, ax: Axes | None = None) -> Axes:
+        """Draw the run in the plane of trials and failures, with the borders at which its method decides."""
+        from boundlab.report.guarantee_figures import plot_plane
+
+        return plot_plane(self, ax)
+
     def rows(self) -> list[Row]:
         """One line."""
         return [
