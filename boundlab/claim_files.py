@@ -74,11 +74,10 @@ def read_claim_file(source: str | os.PathLike[str]) -> ClaimFile:
         raise InvalidParameter(
             f"[claim] must hold name and delta, and may hold {', '.join(fields)}, got {stray or [*told]}."
         )
-    _import_from(os.getcwd())
     return ClaimFile(
         claim=Claim(**told),
-        trial=_function(run.pop("trial")),
-        inputs=_function(run.pop("inputs")) if "inputs" in run else None,
+        trial=function_named(run.pop("trial")),
+        inputs=function_named(run.pop("inputs")) if "inputs" in run else None,
         options=run,
     )
 
@@ -109,7 +108,15 @@ def executor_named(text: str | None) -> tuple[Executor | int | None, Callable[[]
     raise InvalidParameter(f"an executor must be serial, process:N or dask:ADDRESS, got {text!r}.")
 
 
-def _function(source: Any) -> Callable[..., Any]:
+def function_named(source: Any) -> Callable[..., Any]:
+    """Return the function of a "module:function" text, with the current folder importable for worker processes too.
+
+    Raises
+    ------
+    InvalidParameter
+        If there is no such function, or its module raises.
+    """
+    _import_from(os.getcwd())
     found = named(source) if isinstance(source, str) else None
     if not callable(found):
         raise InvalidParameter(f"a function must be named as module:function, got {source!r}.")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from boundlab import Claim, InvalidParameter, verify
+from boundlab import Claim, EvidenceLedger, InvalidParameter, verify
 from boundlab.claim_files import executor_named, read_claim_file
 from boundlab.cli import main
 from boundlab.cli.claims import _teller
@@ -36,6 +36,11 @@ def above(rng, x):
 
 def inputs(rng, n):
     return rng.random((n, 2))
+
+def missed(m):
+    from boundlab import Claim
+    claim = Claim(name="the item is found", delta=0.1, parameters={"m": m})
+    return claim, lambda rng, n: rng.random(n) < 0.95**m
 """
 
 
@@ -205,3 +210,48 @@ def test_a_pipe_is_no_output_file(folder: Path, capsys: pytest.CaptureFixture[st
     assert main(["verify", claim_file(folder, "rarely"), "--json", "pipe"]) == 2
     assert "must not be a device or a pipe" in capsys.readouterr().err
     assert Path("pipe").is_fifo()
+
+
+def test_the_smallest_size_is_found_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["solve", "coin_trials_of_test:missed", "--low", "1", "--high", "200", "--max-trials", "600"]
+    assert main([*words, "--theory", "100"]) == 0
+    out = capsys.readouterr().out
+    assert "violated at m = " in out
+    assert "times what is needed" in out
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["violated"] < 45 <= found["upheld"], "0.95^m is at most 0.1 from m = 45 on"
+    assert main(["solve", "coin_trials_of_test:missed", "--low", "1", "--high", "9", "--max-trials", "300"]) == 3
+
+
+def test_files_of_verdicts_are_shown_and_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = claim_file(folder, "close")
+    for budget, name in (("50", "old.json"), ("4000", "new.json")):
+        main(["verify", path, "--max-trials", budget, "--json", name])
+    capsys.readouterr()
+    assert main(["verdicts", "new.json"]) == 0
+    assert "a coin" in capsys.readouterr().out
+    new = json.loads((folder / "new.json").read_text(encoding="utf-8"))
+    assert main(["verdicts", "new.json", "--compare", "old.json"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "a coin" in line)
+    assert new["verdict"] in line
+    assert ("undecided" if new["verdict"] != "undecided" else "same") in line
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "other/1"}', '{"schema": 3}'])
+def test_a_file_of_something_else_is_refused(folder: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (folder / "other.json").write_text(text, encoding="utf-8")
+    assert main(["verdicts", "other.json"]) == 2
+    assert "a file of verdicts must" in capsys.readouterr().err
+
+
+def test_a_ledger_is_shown_and_merged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    claim = Claim(name="a coin", delta=0.05)
+    for name, trials in (("one", 60), ("two", 90)):
+        EvidenceLedger(folder / name).verify(claim, lambda rng, n: rng.random(n) < 0.04, code="c", max_trials=trials)
+    assert main(["ledger", "one", "--merge", "two"]) == 0
+    assert "1 processes taken over" in capsys.readouterr().out
+    assert main(["ledger", "one", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["trials"] == 90
+    assert main(["ledger", "three"]) == 2

@@ -1,4 +1,4 @@
-"""The command line: boundlab demo | audit | plan | theorems | verify | trials.
+"""The command line: boundlab demo | audit | plan | theorems | verify | trials | solve | verdicts | ledger.
 
 Nothing heavy is imported until a command runs. Bad input ends with one line on stderr, exit code 2, and no file.
 """
@@ -139,6 +139,31 @@ def build_parser() -> Parser:
     trials.add_argument("--alpha-violated", type=float, default=1e-6, help="error level of violated (default: 1e-6)")
     trials.add_argument("--json", action="store_true", help="print JSON")
     trials.set_defaults(run=_command("claims", "trials"), takes_fields=False)
+
+    solve = commands.add_parser("solve", help="the smallest size at which a promise is upheld")
+    solve.add_argument("family", metavar="MODULE:FUNCTION", help="function(m) -> (claim, trial)")
+    solve.add_argument("--low", type=int, required=True, help="smallest size to ask for")
+    solve.add_argument("--high", type=int, required=True, help="largest size to ask for")
+    solve.add_argument("--theory", type=int, help="the size that the theorem asks for")
+    solve.add_argument("--max-trials", type=int, default=10_000, help="budget of each verdict (default: 10000)")
+    solve.add_argument("--seed", type=int, default=0, help="root seed (default: 0)")
+    solve.add_argument("--executor", help="serial, process:N or dask:tcp://HOST:PORT")
+    solve.add_argument(
+        "--record", metavar="FOLDER", help="keeps the runs: a killed search goes on with the same command"
+    )
+    solve.add_argument("--json", action="store_true", help="print JSON")
+    solve.set_defaults(run=_command("claims", "solve_family"), takes_fields=False)
+
+    verdicts = commands.add_parser("verdicts", help="what earlier runs said, beside still earlier ones")
+    verdicts.add_argument("file", metavar="FILE.json", help="of verify --json, or of pytest --guarantee-json")
+    verdicts.add_argument("--compare", metavar="OLD.json", help="an earlier file of the same kind")
+    verdicts.set_defaults(run=_command("verdicts", "show"), takes_fields=False)
+
+    ledger = commands.add_parser("ledger", help="the evidence that a folder has gathered over many nights")
+    ledger.add_argument("folder", help="of pytest --guarantee-ledger")
+    ledger.add_argument("--merge", metavar="FOLDER", help="first take over what this ledger knows beyond that one")
+    ledger.add_argument("--json", action="store_true", help="print JSON")
+    ledger.set_defaults(run=_command("verdicts", "ledger"), takes_fields=False)
     return parser
 
 

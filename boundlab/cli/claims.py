@@ -96,6 +96,44 @@ def _teller() -> Callable[[int, int, int], None]:
     return tell
 
 
+def solve_family(args: argparse.Namespace) -> int:
+    """Search for the smallest size at which a promise is upheld; 0 if there is one, else 3."""
+    import json
+
+    from boundlab.claim_files import executor_named, function_named
+    from boundlab.verification.solving import solve
+
+    family = function_named(args.family)
+    executor, close = executor_named(args.executor)
+    try:
+        found = solve(
+            family,
+            low=args.low,
+            high=args.high,
+            theory=args.theory,
+            max_trials=args.max_trials,
+            executor=executor,
+            seed=args.seed,
+            record=args.record,
+        )
+    finally:
+        close()
+    if args.json:
+        print(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        console = stdout()
+        for row in found.rows():
+            counts = f"{row['failures']:,} failures in {row['trials']:,} trials"
+            console.print(f"m = {row[found.over]:,}: {row['state']}, {counts}")
+        console.print(f"violated at m = {found.violated or 'none'}, upheld at m = {found.upheld or 'none'}")
+        if found.theory is not None and found.upheld is not None:
+            least, most = found.ratio
+            console.print(
+                f"the theorem's m = {found.theory:,} is between {least:.3g} and {most:.3g} times what is needed"
+            )
+    return 3 if found.upheld is None else 0
+
+
 def trials(args: argparse.Namespace) -> int:
     """Print how many trials a verdict takes."""
     import json
