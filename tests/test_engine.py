@@ -376,6 +376,14 @@ def test_ctrl_c_while_workers_start_makes_no_noise(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_that_the_trial_catches_ends_the_run_all_the_same() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores Ctrl-C
+    try:
+        swallowed()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def swallowed() -> None:
     with pytest.raises(Interrupted) as told:
         verify(CLAIM, At(1, careless), executor=1)
     assert (told.value.verdict.trials, told.value.verdict.failures) == (1, 0)
