@@ -14,7 +14,7 @@ import pytest
 from boundlab import Claim, EvidenceLedger, InvalidParameter, verify
 from boundlab.claim_files import executor_named, read_claim_file
 from boundlab.cli import main
-from boundlab.cli.claims import _teller
+from boundlab.cli.claims import _telling, _words
 
 TRIALS = """
 import numpy as np
@@ -128,13 +128,14 @@ def test_a_reader_that_leaves_takes_nothing_from_the_exit_code(
 
 
 def test_progress_that_nobody_reads_ends_no_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell, (reader, writer) = _teller(), os.pipe()
+    reader, writer = os.pipe()
     os.close(reader)
     now = time.monotonic() + 60.0
     with os.fdopen(writer, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
-        monkeypatch.setattr(time, "monotonic", lambda: now)
-        tell(10, 0, 0)
+        with _telling(lambda *counts: str(counts)) as tell:
+            monkeypatch.setattr(time, "monotonic", lambda: now)
+            tell(10, 0, 0)
 
 
 def test_an_interrupted_run_says_how_to_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,3 +256,15 @@ def test_a_ledger_is_shown_and_merged(folder: Path, capsys: pytest.CaptureFixtur
     (row,) = json.loads(capsys.readouterr().out)
     assert row["trials"] == 90
     assert main(["ledger", "three"]) == 2
+
+
+def test_the_live_line_tells_the_evidence_and_what_is_still_needed() -> None:
+    claim = Claim(name="coin", delta=0.05)
+    words = _words(claim, {})
+    # 146 failure-free trials uphold at 1e-3; M- = 1/2 (19/20)^-n + ..., so that half of 0.95^-100 is a lower limit
+    assert words(100, 0, 0).endswith("about 46 to go")
+    assert 10 ** float(words(100, 0, 0).split("log10 e ")[1].split(" of 3")[0]) * 1.2 >= 0.5 * 0.95**-100
+    assert "about 46 to" not in words(100, 0, 1), "an unknown outcome counts against the claim"
+    assert words(10**6, 50_000, 0).endswith("undecidable at this rate")
+    assert words(0, 0, 0) == "0 trials, 0 failures, 0 unknown"
+    assert _words(claim, {"method": "spending"})(100, 3, 0) == "100 trials, 3 failures, 0 unknown"

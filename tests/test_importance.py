@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from boundlab.coresets.alias import draw_counts
 from boundlab.nets.condition import condition_numbers, hill_index
-from boundlab.nets.groups import parts, sign_groups
+from boundlab.nets.groups import parts, side_sums, sign_groups
 from boundlab.nets.importance import exceeds, sensitivities
 from boundlab.nets.propagate import Schedule, envelope, layer_errors, relative_error
 from boundlab.network import Layer, Network
@@ -148,3 +150,15 @@ def test_the_envelope_of_an_exact_net_is_zero_and_grows_with_eps() -> None:
     assert not e[0].any()
     assert (e[1] <= e[2]).all()
     assert (e[2] > 0).any()
+
+
+def test_one_point_has_the_side_sums_that_many_have() -> None:
+    rng = np.random.default_rng(3)
+    layer = Layer(weight=rng.normal(size=(7, 130)) * (rng.random((7, 130)) < 0.8), bias=np.zeros(7), relu=True)
+    a = rng.random((260, 5)).T[:, ::2]  # no row is contiguous
+    many = side_sums(layer, a)
+    for k in range(5):
+        for one, all_of_them in zip(side_sums(layer, a[k : k + 1]), many, strict=True):
+            np.testing.assert_allclose(one, all_of_them[k : k + 1], rtol=1e-13)
+    exact = [math.fsum(w * x for w, x in zip(row, a[0], strict=True) if w > 0) for row in layer.weight]
+    np.testing.assert_allclose(side_sums(layer, a[:1])[0][0], exact, rtol=1e-13)

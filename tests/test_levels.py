@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from scipy.stats import norm
 from boundlab._errors import GuaranteeViolated, InvalidParameter
 from boundlab.verification import Claim, ProcessPool, State, verify
 from boundlab.verification.levels import largest_level, verify_levels
+from tests.schemas import validate
 
 CLAIM = Claim(name="sub-Gaussian with parameter 1: P(|X| > t) <= 2 exp(-t^2/2)", delta=0.5)
 
@@ -191,7 +191,8 @@ def test_a_verdict_on_all_levels_is_no_truth_value() -> None:
         bool(found)
     with pytest.raises(GuaranteeViolated, match="violated at"):
         found.require()
-    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["verdict"] == "violated"
+    validate(found.to_dict(), "levels")
+    assert found.to_dict()["verdict"] == "violated"
     assert len(found.to_frame()) == 12
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from boundlab.records import Status
 from boundlab.report.guarantee_figures import plot_tightness
 from boundlab.verification import Claim, ProcessPool, State
 from boundlab.verification.solving import solve
+from tests.schemas import validate
 
 DELTA = 0.1
 
@@ -166,5 +166,6 @@ def test_figures_stand_on_the_axes_that_they_are_given() -> None:
     ax.figure.canvas.draw()
     with pytest.raises(InvalidParameter, match="tightness is drawn"):
         plot_tightness([(0.1, solve(missed, low=1, high=500, max_trials=200, batch=200))])
-    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["upheld"] == found.upheld
+    validate(found.to_dict(), "tightness")
+    assert found.to_dict()["upheld"] == found.upheld
     assert found.to_frame()["m"].is_monotonic_increasing

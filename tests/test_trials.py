@@ -22,6 +22,7 @@ from boundlab.verification.trials import (
     SharedInputs,
     nested_trial,
 )
+from tests.schemas import validate
 
 POINTS = np.arange(20.0)[:, None]
 CLAIMS = {
@@ -327,6 +328,7 @@ def test_listed_points_share_alpha() -> None:
     assert found.state is State.VIOLATED
     assert all(4 * v.alpha_upheld <= 1e-3 and 4 * v.alpha_violated <= 1e-6 for v in found.verdicts)
     assert len({v.claim.id for v in found.verdicts}) == 4, "each point has coins of its own"
+    validate(found.to_dict(), "points")
     assert len(found.rows()) == len(found.to_dict()["verdicts"]) == 4
     assert verify_at_points(claim, coin, lambda c, x: c < x[:, 0], [[0.0], [1.0]]).state is State.UPHELD
     with pytest.raises(TypeError):
@@ -351,6 +353,7 @@ def test_unknown_outcomes_of_a_table_count_against_either_verdict() -> None:
     assert (found.state, found.failures, found.unknown) == (State.UNDECIDED, 0, 45_000)
     assert found.interval[0] == 0.0
     assert found.interval[1] > 0.5
+    validate(found.to_dict(), "crossed")
     assert found.to_dict()["unknown"] == 45_000
     with pytest.raises(TypeError):
         bool(found)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import math
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from boundlab._errors import InvalidParameter, one_line
+from boundlab._errors import InvalidParameter, choice, one_line
 from boundlab.cli.console import reader_may_leave, stdout
+from boundlab.verification.claim import Claim
+from boundlab.verification.judging.methods import Method, rule_for
+from boundlab.verification.judging.rules import EProcesses
 from boundlab.verification.run import verify
 from boundlab.verification.verdict import State, Verdict
 
 TRIAL_RAISED = 4
+
+CLEAR = "\x1b[K"
+"""What clears the rest of a terminal's line."""
 
 
 def verify_claim(args: argparse.Namespace) -> int:
@@ -38,11 +47,11 @@ def verify_claim(args: argparse.Namespace) -> int:
         return 0
     if args.json not in (None, "-"):
         writable(Path(args.json))
+    words = _words(asked.claim, options)
     executor, close = executor_named(args.executor)
     try:
-        verdict = verify(
-            asked.claim, asked.trial, inputs=asked.inputs, executor=executor, progress=_teller(), **options
-        )
+        with _telling(words) as tell:
+            verdict = verify(asked.claim, asked.trial, inputs=asked.inputs, executor=executor, progress=tell, **options)
     except Interrupted as stopped:
         again = "the same command goes on where they ended" if "record" in options else "--record FILE would keep them"
         print(f"boundlab: {stopped.verdict.trials} trials were run; {again}.", file=sys.stderr)
@@ -80,8 +89,9 @@ def _show(verdict: Verdict, console: Any) -> None:
         console.print(f"  warning: {warning}")
 
 
-def _teller() -> Callable[[int, int, int], None]:
-    """A line on stderr: renewed on a terminal, every ten seconds elsewhere."""
+@contextmanager
+def _telling(words: Callable[[int, int, int], str]) -> Iterator[Callable[[int, int, int], None]]:
+    """A line on stderr: renewed on a terminal and cleared at the end, every ten seconds elsewhere."""
     live, last = sys.stderr.isatty(), [time.monotonic() if not sys.stderr.isatty() else 0.0]
 
     def tell(trials: int, failures: int, unknown: int) -> None:
@@ -89,11 +99,36 @@ def _teller() -> Callable[[int, int, int], None]:
         if now - last[0] < (0.1 if live else 10.0):
             return
         last[0] = now
-        text = f"{trials:,} trials, {failures:,} failures, {unknown:,} unknown"
+        text = words(trials, failures, unknown)
         with reader_may_leave(sys.stderr):
-            print(f"\r{text}" if live else text, end="" if live else "\n", file=sys.stderr)
+            if live:
+                print("\r" + text[: shutil.get_terminal_size().columns - 1], end=CLEAR, file=sys.stderr, flush=True)
+            else:
+                print(text, file=sys.stderr)
 
-    return tell
+    try:
+        yield tell
+    finally:
+        if live:
+            with reader_may_leave(sys.stderr):
+                print("\r", end=CLEAR, file=sys.stderr, flush=True)
+
+
+def _words(claim: Claim, options: Mapping[str, Any]) -> Callable[[int, int, int], str]:
+    """The counts, and where e-processes judge: the evidence so far, and what is still needed."""
+    levels = {name: options.get(name, default) for name, default in (("alpha_upheld", 1e-3), ("alpha_violated", 1e-6))}
+    rule = rule_for(claim, choice("method", options.get("method", Method.E_PROCESS), Method), **levels, budget=1)
+
+    def words(trials: int, failures: int, unknown: int) -> str:
+        text = f"{trials:,} trials, {failures:,} failures, {unknown:,} unknown"
+        if not isinstance(rule, EProcesses) or not trials:
+            return text
+        found, more = rule.seen((trials, failures, unknown)), rule.about_more((trials, failures, unknown))
+        for side, log_e in (("upheld", found.log_e_upheld), ("violated", found.log_e_violated)):
+            text += f", log10 e {log_e / math.log(10):.1f} of {-math.log10(levels[f'alpha_{side}']):.3g} for {side}"
+        return f"{text}, " + ("undecidable at this rate" if more is None else f"about {more:,} to go")
+
+    return words
 
 
 def solve_family(args: argparse.Namespace) -> int:

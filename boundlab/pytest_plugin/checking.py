@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from boundlab._errors import InvalidParameter, matrix
+from boundlab._errors import InvalidParameter
 from boundlab.pytest_plugin import tables
 from boundlab.pytest_plugin.session import ENTRY, NOTE, GuaranteeSession, is_guarantee, marked
 from boundlab.pytest_plugin.settings import SMOKE_TRIALS
 from boundlab.records import Compression
 from boundlab.verification.claim import Claim
 from boundlab.verification.judging.methods import Method
-from boundlab.verification.run import Interrupted, replay, verify
+from boundlab.verification.run import Interrupted, replay, subject_of, verify
 from boundlab.verification.verdict import State, Verdict
 
 OF_CLAIM = ("delta", "over", "name", "theorem", "parameters", "gamma")
@@ -139,13 +139,9 @@ class Guarantee:
             told["parameters"] = parameters | ({"test": test} if "name" in options else {}) | told.get("parameters", {})
             claim = Claim(**told)
         if isinstance(trial, Compression):
-            from boundlab.verification.joint import joint_claim  # compiled kernels, for those who compress
-
             if inputs is None:
                 raise InvalidParameter("a Compression is checked on inputs, got none.")
-            if not callable(inputs):
-                inputs = matrix("inputs", inputs, columns=trial.original.sizes[0])
-            own, runs = joint_claim(trial, eps, options.get("delta"))
+            own, runs, inputs = subject_of(trial, inputs, None, eps, options.get("delta"))
             unique = {**own.parameters, **parameters, "test": test, **options.get("parameters", {})}
             claim = claim or replace(own, name=options.get("name", own.name), parameters=unique)
             return claim, runs, inputs

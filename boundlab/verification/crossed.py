@@ -10,13 +10,13 @@ import numpy as np
 from boundlab._errors import InvalidParameter, probability
 from boundlab._theory import implements
 from boundlab.concentration.two_sample import cross_upper_limit
-from boundlab.records import Record, Row
+from boundlab.records import Row
 from boundlab.verification.judging.rules import Outcome, as_array, as_outcomes
-from boundlab.verification.verdict import State
+from boundlab.verification.verdict import Judgement, State
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossedVerdict(Record):
+class CrossedVerdict(Judgement):
     """What a table of T coins by N inputs says of P(failure) <= delta, over coins and inputs together.
 
     The sizes T and N must have been fixed before the first outcome was seen. `upheld` is wrong with probability at most
@@ -32,9 +32,6 @@ class CrossedVerdict(Record):
     interval: tuple[float, float]  # limits of the failure probability, at the two alphas
     alpha_upheld: float
     alpha_violated: float
-
-    def __bool__(self) -> bool:
-        raise TypeError("a verdict has three states: compare .state.")
 
     @property
     def worth(self) -> int:
@@ -59,8 +56,19 @@ class CrossedVerdict(Record):
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON values."""
-        levels = {"alpha_upheld": self.alpha_upheld, "alpha_violated": self.alpha_violated}
-        return {"schema": "boundlab.crossed/1", **self.rows()[0], **levels}
+        return {
+            "schema": "boundlab.crossed/1",
+            "delta": self.delta,
+            "verdict": str(self.state),
+            "coins": self.coins,
+            "inputs": self.inputs,
+            "worth": self.worth,
+            "failures": self.failures,
+            "unknown": self.unknown,
+            "interval": list(self.interval),
+            "alpha_upheld": self.alpha_upheld,
+            "alpha_violated": self.alpha_violated,
+        }
 
 
 @implements("hoeffding1963_two_sample", "boundlab_pooled_outcomes", "boundlab_unknown_outcomes")

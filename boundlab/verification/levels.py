@@ -18,12 +18,12 @@ import numpy as np
 
 from boundlab._errors import GuaranteeViolated, InvalidParameter, probability
 from boundlab._theory import implements
-from boundlab.records import Record, Row
+from boundlab.records import Row
 from boundlab.verification.claim import Claim, Over
 from boundlab.verification.judging.evidence import lower_limit, upper_limit
 from boundlab.verification.judging.rules import Counts, EProcesses, Findings, Outcome, Rule, agreeing, as_array
 from boundlab.verification.running.course import Course, Run, further, judged, warnings
-from boundlab.verification.verdict import State
+from boundlab.verification.verdict import Judgement, State, go_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ class Level:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Levels(Record):
+class Levels(Judgement):
     """What trials say of a theorem at each of J levels, all from the same trials.
 
     The chance that any level is wrongly upheld is at most `alpha_upheld`, that any is wrongly violated at most
@@ -66,9 +66,6 @@ class Levels(Record):
     warnings: tuple[str, ...] = ()
     continuation: Callable[..., Levels] | None = field(default=None, repr=False, compare=False)
 
-    def __bool__(self) -> bool:
-        raise TypeError("a verdict on all levels has three states: compare .state, or call .require().")
-
     @property
     def failures(self) -> int:
         """Trials that failed at the largest level."""
@@ -86,11 +83,7 @@ class Levels(Record):
 
     def resume(self, *, max_trials: int | None = None, max_seconds: float | None = None) -> Levels:
         """Go on where this run stopped, as `Verdict.resume` does."""
-        if self.continuation is None:
-            raise InvalidParameter("a verdict to resume must come from verify_levels in this process, got one without.")
-        if max_trials is None:
-            max_trials = 2 * max(1, self.trials) if max_seconds is None else 2**62
-        return self.continuation(max_trials=max_trials, max_seconds=max_seconds)
+        return go_on(self, max_trials, max_seconds)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw P(U < u) - u against u: above 0 the theorem fails more often than it says."""

@@ -12,13 +12,13 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, matrix, probability
 from boundlab._theory import implements
-from boundlab.records import Record, Row
+from boundlab.records import Row
 from boundlab.verification.claim import Claim, Over
 from boundlab.verification.run import verify
 from boundlab.verification.running.course import one_pool
 from boundlab.verification.running.streams import stream
 from boundlab.verification.trials import AtPoint, Draw, Fails
-from boundlab.verification.verdict import State, Verdict
+from boundlab.verification.verdict import Judgement, State, Verdict
 
 
 @implements("boundlab_adaptive_claims")
@@ -68,7 +68,7 @@ def searched_point(claim: Claim, search: Callable[[np.random.Generator], Any], *
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PointVerdicts(Record):
+class PointVerdicts(Judgement):
     """One verdict for each of K listed points, each at alpha/K: all of them are right but for the two alphas.
 
     `alpha_upheld` bounds the chance that any point is wrongly upheld, `alpha_violated` that any is wrongly violated.
@@ -80,9 +80,6 @@ class PointVerdicts(Record):
     verdicts: tuple[Verdict, ...]
     alpha_upheld: float
     alpha_violated: float
-
-    def __bool__(self) -> bool:
-        raise TypeError("verdicts have three states: compare .state.")
 
     @property
     def state(self) -> State:
@@ -101,7 +98,7 @@ class PointVerdicts(Record):
         return {
             "schema": "boundlab.points/1",
             "claim": self.claim.to_dict() | {"id": self.claim.id},
-            "state": str(self.state),
+            "verdict": str(self.state),
             "alpha_upheld": self.alpha_upheld,
             "alpha_violated": self.alpha_violated,
             "points": self.points.tolist(),

@@ -13,12 +13,14 @@ from boundlab._errors import InvalidParameter, choice, matrix, positive_int
 from boundlab.records import Compression
 from boundlab.verification.claim import Claim
 from boundlab.verification.judging.methods import Method, rule_for
+from boundlab.verification.running.blocks import drawn
 from boundlab.verification.running.course import (
     Course,
     Interrupted,
     Run,
     further,
     judged,
+    most_trials,
     points_of,
     stream_key,
     warnings,
@@ -121,12 +123,12 @@ def verify(
     >>> str(verdict.state), verdict.trials, verdict.stopped_because
     ('upheld', 146, 'decided')
     """
-    claim, trial, inputs = _subject(subject, trial, inputs, eps, delta)
+    claim, trial, inputs = subject_of(subject, trial, inputs, eps, delta)
     budget, way = positive_int("max_trials", max_trials), choice("method", method, Method)
     return judged(
         claim,
         trial,
-        rule_for(claim, way, alpha_upheld, alpha_violated, _most(budget, inputs)),
+        rule_for(claim, way, alpha_upheld, alpha_violated, most_trials(budget, inputs)),
         told=_verdict,
         method=str(way),
         inputs=inputs,
@@ -142,13 +144,8 @@ def verify(
     )
 
 
-def _most(budget: int, inputs: Any) -> int:
-    """The trials that there can be: after the last of them a test of fixed size looks."""
-    return min(budget, len(inputs)) if hasattr(inputs, "__len__") else budget
-
-
-def _subject(subject: Any, trial: Any, inputs: Any, eps: float | None, delta: float | None) -> tuple[Claim, Any, Any]:
-    """The claim, its trial and the inputs."""
+def subject_of(subject: Any, trial: Any, inputs: Any, eps: float | None, delta: float | None) -> tuple[Claim, Any, Any]:
+    """The claim, its trial and the inputs; a Compression states its own claim, and its inputs stand for the trial."""
     if isinstance(subject, Compression):
         from boundlab.verification.joint import joint_claim  # the harness alone needs no kernels
 
@@ -199,7 +196,7 @@ def replay(
     if inputs is None:
         return trial(rng, size)
     if callable(inputs):
-        return trial(rng, inputs(rng, size))
+        return trial(rng, drawn(inputs, rng, size))
     points = cast("np.ndarray", points_of(claim, inputs, seed))
     if index >= len(points):
         raise InvalidParameter(f"index must be below the number of inputs, got index={index}.")

@@ -84,7 +84,7 @@ class Tightness(Record):
             "alpha_upheld": self.alpha_upheld,
             "alpha_violated": self.alpha_violated,
             "premises": [row for premise in self.premises for row in premise.rows()],
-            "verdicts": [{self.over: m} | verdict.to_dict() for m, verdict in self.verdicts],
+            "verdicts": [{"size": m, "verdict": verdict.to_dict()} for m, verdict in self.verdicts],
         }
 
 

@@ -27,6 +27,7 @@ from boundlab._theory import implements
 from boundlab.verification.claim import Claim, Over
 from boundlab.verification.judging.evidence import trials_if_no_failure
 from boundlab.verification.judging.rules import EProcesses, Outcome, as_outcomes
+from boundlab.verification.running.blocks import drawn
 from boundlab.verification.verdict import State
 
 Draw = Callable[[np.random.Generator], Any]
@@ -216,10 +217,7 @@ class Nested:
         artefact, tally, block = self.draw(rng), self.rule.start(), self.fewest
         while (used := self.rule.counts(tally).trials) < self.max_inputs:
             block = min(block, self.max_inputs - used)
-            x = matrix("inputs(rng, n)", self.inputs(rng, block))
-            if len(x) != block:
-                raise InvalidParameter(f"inputs(rng, n) must return n = {block} points, got {len(x)}.")
-            state, tally, _ = self.rule.look(tally, _answers(self.fails, artefact, x))
+            state, tally, _ = self.rule.look(tally, _answers(self.fails, artefact, drawn(self.inputs, rng, block)))
             if state is not State.UNDECIDED:
                 return Outcome.OK if state is State.UPHELD else Outcome.FAILED
             block = min(2 * block, BLOCK)

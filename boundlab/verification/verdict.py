@@ -32,8 +32,15 @@ class State(StrEnum):
     UNDECIDED = "undecided"
 
 
+class Judgement(Record):
+    """What all verdicts share: three states, none of which is a truth value."""
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"a {type(self).__name__} has three states: compare .state.")
+
+
 @dataclass(frozen=True, kw_only=True)
-class Verdict(Record):
+class Verdict(Judgement):
     """What simulated trials say of the claim P(failure) <= delta.
 
     `upheld` is wrong with probability at most `alpha_upheld`, `violated` with probability at most `alpha_violated`,
@@ -61,9 +68,6 @@ class Verdict(Record):
     first_unknown: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
     continuation: Callable[..., Verdict] | None = field(default=None, repr=False, compare=False)
-
-    def __bool__(self) -> bool:
-        raise TypeError("a Verdict has three states: compare .state, or call .require().")
 
     @property
     def delta(self) -> float:
@@ -114,11 +118,7 @@ class Verdict(Record):
         InvalidParameter
             If this verdict was read from a file, so that its trial is not at hand.
         """
-        if self.continuation is None:
-            raise InvalidParameter("a verdict to resume must come from verify in this process, got one without trial.")
-        if max_trials is None:
-            max_trials = 2 * max(1, self.trials) if max_seconds is None else 2**62
-        return self.continuation(max_trials=max_trials, max_seconds=max_seconds)
+        return go_on(self, max_trials, max_seconds)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw both e-processes against the number of trials."""
@@ -178,6 +178,15 @@ class Verdict(Record):
         if path is not None:
             write_atomically({Path(path): text})
         return text
+
+
+def go_on(verdict: Any, max_trials: int | None, max_seconds: float | None) -> Any:
+    """Continue the run that a verdict came from; see `Verdict.resume`."""
+    if verdict.continuation is None:
+        raise InvalidParameter("a verdict to resume must come from a run in this process, got one without trial.")
+    if max_trials is None:
+        max_trials = 2 * max(1, verdict.trials) if max_seconds is None else 2**62
+    return verdict.continuation(max_trials=max_trials, max_seconds=max_seconds)
 
 
 def _json_number(value: float) -> float | str | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, probability
 from boundlab._theory import implements
-from boundlab.verification.judging.boundaries import Boundaries, monotone_boundaries
+from boundlab.verification.judging.boundaries import Boundaries, first_where, monotone_boundaries
 from boundlab.verification.judging.evidence import interval, log_e_upheld, log_e_violated, trials_if_no_failure
 from boundlab.verification.verdict import State
 
@@ -268,6 +268,18 @@ class EProcesses(RateRule):
         limits = interval(n, k, u, alpha_upheld=self.alpha_upheld, alpha_violated=self.alpha_violated)
         for_it = float(log_e_upheld(n, k + u, self.at_upheld))
         return Findings(limits, for_it, float(log_e_violated(n, k, self.at_violated)))
+
+    def about_more(self, tally: Any) -> int | None:
+        """About how many more trials decide if the rates stay as they are; None if 1,000 times as many would not."""
+        n, k, u = tally
+
+        def decided(more: int) -> bool:
+            grown = (n + more) / n
+            upheld = self.upheld(np.asarray(n + more), np.asarray(round((k + u) * grown)))
+            return bool(upheld | self.violated(np.asarray(n + more), np.asarray(round(k * grown))))
+
+        found = first_where(decided, 1, 1_000 * n + 1)
+        return None if found > 1_000 * n else found
 
     @property
     def fewest(self) -> int:

@@ -109,7 +109,7 @@ def run_block(work: Work, first: int, units: int, inputs: np.ndarray | None) -> 
             try:
                 alarm.on(n)
                 if sampler is not None:
-                    x = _drawn(sampler(rng, n), n)
+                    x = drawn(sampler, rng, n)
                 outcomes = work.read(trial(rng, n if x is None else x), n)
                 alarm.off()
             except BaseException as raised:
@@ -234,8 +234,9 @@ def _told(raised: BaseException) -> BaseException:
     return told
 
 
-def _drawn(x: Any, n: int) -> np.ndarray:
-    array = matrix("inputs(rng, n)", x)
+def drawn(inputs: Callable[[np.random.Generator, int], Any], rng: np.random.Generator, n: int) -> np.ndarray:
+    """Return n fresh points of a sampler, shape (n, features), or raise InvalidParameter."""
+    array = matrix("inputs(rng, n)", inputs(rng, n))
     if len(array) != n:
         raise InvalidParameter(f"inputs(rng, n) must return n = {n} points, got {len(array)}.")
     return array

@@ -178,6 +178,11 @@ def _shuffled(claim: Claim, inputs: Any, seed: int) -> np.ndarray:
     return stream(f"{claim.id}*order", seed, 0).permutation(members)
 
 
+def most_trials(budget: int, inputs: Any) -> int:
+    """The trials that there can be: after the last of them a test of fixed size looks."""
+    return min(budget, len(inputs)) if hasattr(inputs, "__len__") else budget
+
+
 def stream_key(claim: Claim, batch: int) -> str:
     """What its streams are keyed by, beside the seed: another batch draws other coins."""
     return claim.id if batch == 1 else f"{claim.id}*{batch}"
@@ -309,7 +314,7 @@ def further(fixed: Run, course: Course) -> Callable[..., Any]:
 def warnings(fixed: Run, course: Course, budget: int) -> tuple[str, ...]:
     """Signs that a run is weaker than it looks; the members of a set need no coins, and may be equal."""
     used, drawn = fixed.rule.counts(course.tally).trials, fixed.claim.over is not Over.SET
-    most = budget if fixed.points is None else min(budget, len(fixed.points))
+    most = most_trials(budget, fixed.points)
     found = (
         health.too_few_trials(most, fixed.rule.fewest) if course.state == State.UNDECIDED else None,
         health.idle_streams(course.idle, -(-used // fixed.batch)) if drawn else None,

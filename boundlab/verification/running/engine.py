@@ -50,9 +50,12 @@ GRACE_SECONDS = 60.0
 """How long after twice its time a block counts as hung where no alarm could end a trial, its first imports included; an
 executor's `grace_seconds` goes first."""
 
-LOSSES = {"KilledWorker", "CommClosedError"} | {"UncompletedJobError"}
-LOSSES |= {"WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "ObjectLostError", "OutOfMemoryError"}
-"""The exceptions of dask, submitit and Ray that mean a lost worker."""
+LOSSES = {
+    *("KilledWorker", "CommClosedError"),  # dask
+    *("UncompletedJobError",),  # submitit
+    *("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "ObjectLostError", "OutOfMemoryError"),  # Ray
+}
+"""The exceptions that mean a lost worker."""
 
 
 def in_order(
