@@ -197,8 +197,9 @@ def _spend(compression: Compression, bad: np.ndarray) -> tuple[dict[str, float],
     )
     if compression.unchanged:
         return {}, premise
-    limit = upper_limit(count, points, CONFIDENCE)
-    return {"coins": compression.compressor.delta / 2, "bad points": limit}, premise
+    chance = any((p.draws > 0).any() for p in compression.plans)
+    coins = {"coins": compression.compressor.delta / 2} if chance else {}
+    return coins | {"bad points": upper_limit(count, points, CONFIDENCE)}, premise
 
 
 def _errors_seen(compression: Compression, x: np.ndarray) -> dict[str, float]:

@@ -109,11 +109,23 @@ class Sensitivities(Record):
         return [row | {"total": float(t)} for row, t in zip(self.groups.rows(), self.total, strict=True)]
 
 
+class Law(StrEnum):
+    """How the edges of a group that are not kept for certain are chosen."""
+
+    MULTINOMIAL = "multinomial"
+    """`size` draws with replacement from q = s/S; an edge drawn c times weighs c/(size q)."""
+    POISSON = "poisson"
+    """Each edge by its own coin, with pi = min(1, s/tau), sum pi = `size`; it then weighs 1/pi."""
+    PIVOTAL = "pivotal"
+    """The same pi, and exactly `size` edges."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SamplePlan(Record):
     """One layer, before any coin is drawn: from which distribution, how often, with which promise.
 
-    A group with `exact` True keeps all its edges and has error 0; the others draw `size` edges with replacement.
+    A group with `exact` True keeps all its edges and has error 0. In the others the `top` edges of largest s are kept
+    with their own weights, and `size` of the rest are chosen by `law`; where `size` is 0 the rest is dropped.
     `eps` is the relative error promised for each group's sum (0 where exact), at failure probability `delta` for
     the whole layer plan.
     """
@@ -127,6 +139,8 @@ class SamplePlan(Record):
     parts: int  # 1: the coins are paid for non-negative inputs of this layer; 2: for signed ones, a^+ and a^-
     condition: float  # the bound on Delta^l that the schedule used; nan where the theorem needs none
     theorem: str
+    law: Law = Law.MULTINOMIAL
+    top: np.ndarray | None = None  # (R,) int64; None: no edge is kept for certain outside the exact groups
 
     @property
     def groups(self) -> Groups:
@@ -135,19 +149,43 @@ class SamplePlan(Record):
 
     @property
     def draws(self) -> np.ndarray:
-        """Draws to make in each group, shape (R,) int64: 0 where the group is kept exactly or has S = 0."""
+        """Edges to draw in each group, shape (R,) int64: 0 where the group is kept exactly or has S = 0."""
         idle = self.exact | (self.sensitivities.total <= 0)
         return np.where(idle, 0, np.minimum(self.size, 2.0**62)).astype(np.int64)
 
     @property
+    def certain(self) -> np.ndarray:
+        """Which edges keep their own weights whatever the coins show: exact groups, and the top of others; (edges,).
+
+        Of equal sensitivities the first ones count as larger.
+        """
+        kept = self.groups.spread(self.exact)
+        if self.top is None:
+            return kept
+        order = np.lexsort((-self.sensitivities.values, self.groups.spread(np.arange(len(self.groups)))))
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order)) - self.groups.spread(self.groups.indptr[:-1])
+        return kept | (rank < self.groups.spread(self.top))
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """q_j of a draw, shape (edges,): s_j over the sum of all s that are left to chance; 0 for the certain edges."""
+        left = np.where(self.certain, 0.0, self.sensitivities.values)
+        total = self.groups.spread(self.groups.sums(left))
+        return np.divide(left, total, out=np.zeros_like(left), where=total > 0)
+
+    @property
     @implements("boundlab_expected_distinct")
     def expected_distinct(self) -> np.ndarray:
-        """E[number of kept edges] in each group: all if exact, else sum_j 1 - (1 - q_j)^m."""
-        q = self.sensitivities.probabilities
-        m = self.groups.spread(self.draws).astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            kept = np.where(m > 0, -np.expm1(m * np.log1p(-q)), 0.0)
-        return np.where(self.exact, self.groups.edges, self.groups.sums(kept))
+        """E[number of kept edges] in each group: the certain ones, and sum_j 1 - (1 - q_j)^m or m of the others."""
+        certain, q, m = self.certain, self.probabilities, self.draws
+        if self.law is Law.MULTINOMIAL:
+            draws = self.groups.spread(m).astype(np.float64)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                kept = self.groups.sums(np.where(draws > 0, -np.expm1(draws * np.log1p(-q)), 0.0))
+        else:
+            kept = np.minimum(m, self.groups.sums((q > 0).astype(np.float64)))
+        return self.groups.sums(certain.astype(np.float64)) + kept
 
     def rows(self) -> list[Row]:
         """One line per group."""
@@ -188,11 +226,9 @@ class Coreset(Record):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Compression(Record):
-    """A net before and after, with everything needed to draw it again with fresh coins."""
+class Compressed(Record):
+    """Weight matrices before and after, with everything needed to draw them again with fresh coins."""
 
-    net: Network
-    original: Network
     coresets: tuple[Coreset, ...]
     compressor: Any  # the method: a frozen dataclass of boundlab.compressors
     calibration: frozenset[bytes] = frozenset()  # digests of the points that the plan was made on
@@ -222,7 +258,7 @@ class Compression(Record):
     @property
     def ratio(self) -> float:
         """Weights kept, as a share of the original's non-zero weights."""
-        return self.nnz / max(1, self.original.nnz)
+        return self.nnz / max(1, sum(int(p.groups.edges.sum()) for p in self.plans))
 
     @property
     @implements("boundlab_expected_distinct")
@@ -233,6 +269,14 @@ class Compression(Record):
     def rows(self) -> list[Row]:
         """One line per layer."""
         return [row for c in self.coresets for row in c.rows()]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compression(Compressed):
+    """A fully connected net before and after: what theorems can speak of."""
+
+    net: Network
+    original: Network
 
 
 class Status(StrEnum):

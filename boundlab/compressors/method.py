@@ -13,9 +13,11 @@ from boundlab import _errors
 from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
 from boundlab.coresets.alias import Multinomials
+from boundlab.coresets.inclusions import Inclusions
+from boundlab.coresets.threshold_sampling import threshold_probabilities
 from boundlab.nets.load import as_network
 from boundlab.network import Network
-from boundlab.records import Compression, Coreset, SamplePlan
+from boundlab.records import Compression, Coreset, Law, SamplePlan
 
 if TYPE_CHECKING:
     import torch
@@ -118,31 +120,41 @@ def draw_layer(weight: np.ndarray, plan: SamplePlan, rng: np.random.Generator) -
     return LayerDraw(weight, plan)(rng)
 
 
-@implements("baykal2019_unbiased_reweighting")
+@implements("baykal2019_unbiased_reweighting", "boundlab_threshold_probabilities")
 class LayerDraw:
-    """A sampled weight matrix, ready to be drawn: w_j c_j / (m q_j) with c ~ Multinomial(m, q) in each sampled group.
+    """A sampled weight matrix, ready to be drawn: what is certain keeps its weights, what is drawn is reweighted.
 
-    A group kept exactly keeps its weights. Unbiased for every edge with s_j > 0. A layer with no sampled group gives
-    the same array at every call; if all groups are exact it is `weight` itself.
+    c ~ Multinomial(m, q) gives w_j c_j / (m q_j), an inclusion of probability pi_j gives w_j / pi_j: unbiased for every
+    edge with s_j > 0. A layer that leaves nothing to chance gives the same array at every call; if all groups are exact
+    it is `weight` itself.
     """
 
     def __init__(self, weight: np.ndarray, plan: SamplePlan) -> None:
         """Prepare one layer: what stays, the law of the counts, and what one draw of each edge is worth."""
-        groups, m, q = plan.groups, plan.draws, plan.sensitivities.probabilities
+        groups, m, certain, q = plan.groups, plan.draws, plan.certain, plan.probabilities
         neuron, edges, drawn = groups.spread(groups.neuron), groups.take(weight), groups.spread(m > 0)
         self.kept = weight
         if not plan.exact.all():
             self.kept = np.zeros_like(weight)
-            exact = groups.spread(plan.exact)
-            self.kept[neuron[exact], groups.columns[exact]] = edges[exact]
+            self.kept[neuron[certain], groups.columns[certain]] = edges[certain]
+        indptr = np.concatenate([[0], np.cumsum(groups.edges[m > 0])])
+        if plan.law is Law.MULTINOMIAL:
+            mean = groups.spread(m) * q
+        else:
+            left = np.where(certain, 0.0, plan.sensitivities.values)
+            mean = np.zeros(len(q))
+            mean[drawn] = threshold_probabilities(left[drawn], indptr, m[m > 0]).probabilities
         with np.errstate(over="ignore"):
-            worth = np.divide(edges, groups.spread(m) * q, out=np.zeros(len(q)), where=drawn & (q > 0))
+            worth = np.divide(edges, mean, out=np.zeros(len(q)), where=drawn & (mean > 0))
         finite = np.isfinite(worth)  # where not, q_j is far below the resolution of a draw
         self.worth = np.where(finite, worth, 0.0)[drawn]
         self.row, self.columns = neuron[drawn], groups.columns[drawn]
         self.neuron = groups.neuron[m > 0]
-        indptr = np.concatenate([[0], np.cumsum(groups.edges[m > 0])])
-        self.counts = Multinomials(np.where(finite, q, 0.0)[drawn], indptr, m[m > 0])
+        self.counts: Multinomials | Inclusions
+        if plan.law is Law.MULTINOMIAL:
+            self.counts = Multinomials(np.where(finite, q, 0.0)[drawn], indptr, m[m > 0])
+        else:
+            self.counts = Inclusions(mean[drawn], indptr, fixed=plan.law is Law.PIVOTAL)
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         """The weight matrix, drawn with fresh coins."""
