@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,18 @@ class Layer:
         """What the next layer reads, shape (points, out)."""
         z = self.preactivation(a)
         return np.maximum(z, 0.0) if self.relu else z
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """Neurons or channels that can be removed: what one layer puts out, and who reads it.
+
+    `readers` has (k, c) for each weight layer k that reads them: channel j stands in its columns j c to (j + 1) c.
+    """
+
+    name: str
+    size: int
+    readers: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,6 +103,11 @@ class Network:
             read.append(layer(read[-1]))
         return read
 
+    def visit(self, points: np.ndarray, see: Callable[[int, np.ndarray], None]) -> None:
+        """Show ``see(k, patches)`` what layer k reads, patches of shape (points, 1, in); see `nets.module_net`."""
+        for k, a in enumerate(self.inputs(points)):
+            see(k, a[:, None, :])
+
     def require_finite(self, x: np.ndarray) -> None:
         """Raise InvalidParameter where a value inside the net could overflow on x: NaN compares as no error at all."""
         reach = float(np.abs(x).max(initial=0.0))
@@ -107,6 +124,27 @@ class Network:
                 Layer(weight=w, bias=layer.bias, relu=layer.relu) for layer, w in zip(self.layers, weights, strict=True)
             )
         )
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        """The hidden layers, in order: what can be removed from them."""
+        return tuple(Space(name=f"hidden {k}", size=n, readers=((k, 1),)) for k, n in enumerate(self.sizes[1:-1], 1))
+
+    def shrink(self, scales: Sequence[np.ndarray]) -> Network:
+        """The net in which neuron j of hidden layer k counts scales[k][j] times; those that count 0 times are gone.
+
+        A layer that would lose all of its neurons keeps the first one, and its readers get a zero for it.
+        """
+        layers = list(self.layers)
+        for k, scale in enumerate(scales):
+            if scale.shape != (len(layers[k].weight),):
+                raise InvalidParameter(f"scales[{k}] must have shape ({len(layers[k].weight)},), got {scale.shape}.")
+            kept = scale != 0
+            kept[0] |= not kept.any()
+            own, reader = layers[k], layers[k + 1]
+            layers[k] = Layer(weight=own.weight[kept], bias=own.bias[kept], relu=own.relu)
+            layers[k + 1] = Layer(weight=(reader.weight * scale)[:, kept], bias=reader.bias, relu=reader.relu)
+        return Network(layers=tuple(layers))
 
     def errors(self, x: np.ndarray, y: np.ndarray) -> int:
         """How many of the points are classified wrongly; a tie or a NaN counts as an error (the safe side)."""

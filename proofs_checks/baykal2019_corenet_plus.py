@@ -122,7 +122,7 @@ def exact() -> str:
             continue
         most = min(3, 2 * 2 * 2)
         require(1 - 1e-15 <= s.sum() <= most and s.sum() >= own.total.max() - 1e-15, f"S = {s.sum()}")
-        plus, minus = side_sums(layer, x)
+        plus, minus = side_sums(layer.weight, x)
         shares = [t[:, :, None] for t in (plus, minus)]
         part = np.concatenate([np.maximum(w, 0), np.maximum(-w, 0)]) * x  # (2 out, in)
         total = np.concatenate([shares[0][0, :, 0], shares[1][0, :, 0]])

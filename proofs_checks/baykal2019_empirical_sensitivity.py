@@ -199,7 +199,7 @@ def brute_force() -> float:
         require(np.allclose(s.values, want, rtol=1e-12, atol=0), "the kernel disagrees with brute force")
         worst = max(worst, float(np.abs(s.values - want).max()))
         fresh = rng.pareto(2, size=(50, width))
-        plus, minus = side_sums(layer(w), fresh)
+        plus, minus = side_sums(layer(w).weight, fresh)
         limit = np.zeros_like(w)
         limit[s.groups.spread(s.groups.neuron), s.groups.columns] = s.values
         totals = np.where(w > 0, plus[:, :, None], minus[:, :, None])

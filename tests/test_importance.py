@@ -156,9 +156,9 @@ def test_one_point_has_the_side_sums_that_many_have() -> None:
     rng = np.random.default_rng(3)
     layer = Layer(weight=rng.normal(size=(7, 130)) * (rng.random((7, 130)) < 0.8), bias=np.zeros(7), relu=True)
     a = rng.random((260, 5)).T[:, ::2]  # no row is contiguous
-    many = side_sums(layer, a)
+    many = side_sums(layer.weight, a)
     for k in range(5):
-        for one, all_of_them in zip(side_sums(layer, a[k : k + 1]), many, strict=True):
+        for one, all_of_them in zip(side_sums(layer.weight, a[k : k + 1]), many, strict=True):
             np.testing.assert_allclose(one, all_of_them[k : k + 1], rtol=1e-13)
     exact = [math.fsum(w * x for w, x in zip(row, a[0], strict=True) if w > 0) for row in layer.weight]
-    np.testing.assert_allclose(side_sums(layer, a[:1])[0][0], exact, rtol=1e-13)
+    np.testing.assert_allclose(side_sums(layer.weight, a[:1])[0][0], exact, rtol=1e-13)

@@ -4,75 +4,200 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 import numpy as np
 from numba import njit
 
 from boundlab import _errors
-from boundlab._errors import InvalidParameter
+from boundlab._errors import InvalidParameter, UnsupportedLayer
 from boundlab._theory import implements
 from boundlab.coresets.alias import Multinomials
 from boundlab.coresets.inclusions import Inclusions
 from boundlab.coresets.threshold_sampling import threshold_probabilities
 from boundlab.nets.load import as_network
+from boundlab.nets.module_net import Batches, ModuleNet, batches
 from boundlab.network import Network
-from boundlab.records import Compression, Coreset, Law, SamplePlan
+from boundlab.records import Compressed, Compression, Coreset, Law, Row, SamplePlan
 
 if TYPE_CHECKING:
     import torch
 
 
-class Compressor(ABC):
-    """A method of compression: a frozen dataclass whose `plan` says who matters and how many draws suffice."""
+Net = Network | ModuleNet
+"""What methods compress: both have `layers`, each with a `weight` of shape (out, in), and ``visit(points, see)``."""
+
+
+class Method(ABC):
+    """A method of compression: a frozen dataclass whose `plan` says who matters and how many draws suffice.
+
+    A method that needs no more than the weight matrices and what they read sets `modules` to True: it then compresses
+    any torch module, without a theorem.
+    """
 
     name: ClassVar[str]
+    modules: ClassVar[bool] = False
 
     @abstractmethod
-    def plan(self, network: Network, points: np.ndarray) -> tuple[SamplePlan, ...]:
-        """Return one plan per layer, from the original net and calibration points; no coin is drawn here."""
+    def plan(self, network: Any, points: Any) -> tuple[SamplePlan, ...]:
+        """Return the plans, from the original net and calibration points; no coin is drawn here."""
 
 
+class Compressor(Method):
+    """A method that thins out weights: its `plan` has one entry for each of ``network.layers``."""
+
+
+class ChannelCompressor(Method):
+    """A method that removes neurons or channels: its `plan` has one entry for each of ``network.spaces``."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModuleCompression(Compressed):
+    """A torch module before and after; no theorem covers it, a hold-out does."""
+
+    net: ModuleNet
+    original: ModuleNet
+
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """The parameters that no method touches, each with the reason."""
+        return self.original.kept
+
+    def rows(self) -> list[Row]:
+        """One line per weight layer."""
+        told = zip(self.original.layers, super().rows(), strict=True)
+        return [{"name": layer.name, "kind": layer.kind} | row for layer, row in told]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ChannelCompression(Compressed):
+    """A net before and after some of its neurons or channels were removed; the one after is smaller, not sparse.
+
+    Each space has a plan over one group of edges, its channels, whose weights are 1; what is drawn is by how much a
+    channel counts for all who read it.
+    """
+
+    net: Net
+    original: Net
+
+    @property
+    def scales(self) -> tuple[np.ndarray, ...]:
+        """How often each channel counts, one array for each space; 0 where it is removed."""
+        found = []
+        for coreset in self.coresets:
+            scale = np.zeros(int(coreset.plan.groups.edges[0]))
+            scale[coreset.column] = coreset.weights
+            found.append(scale)
+        return tuple(found)
+
+    @property
+    def nnz(self) -> int:
+        """Non-zero weights of the smaller net."""
+        return self.net.nnz
+
+    @property
+    def ratio(self) -> float:
+        """Weights kept, as a share of the original's non-zero weights."""
+        return self.net.nnz / max(1, self.original.nnz)
+
+    def rows(self) -> list[Row]:
+        """One line per space: its channels, and how many are kept."""
+        return [
+            {"name": space.name, "channels": space.size, "kept": coreset.nnz}
+            for space, coreset in zip(self.original.spaces, self.coresets, strict=True)
+        ]
+
+
+@overload
 def compress(
-    network: Network | torch.nn.Module, method: Compressor, points: np.ndarray, *, rng: int | np.random.Generator
-) -> Compression:
-    """Compress a network: plan every layer with `method` on `points`, then draw once.
+    network: Network, method: ChannelCompressor, points: np.ndarray, *, rng: int | np.random.Generator
+) -> ChannelCompression: ...
+@overload
+def compress(
+    network: Network, method: Compressor, points: np.ndarray, *, rng: int | np.random.Generator
+) -> Compression: ...
+@overload
+def compress(
+    network: torch.nn.Module, method: ChannelCompressor, points: np.ndarray | Batches, *, rng: int | np.random.Generator
+) -> ChannelCompression: ...
+@overload
+def compress(
+    network: torch.nn.Module, method: Compressor, points: np.ndarray | Batches, *, rng: int | np.random.Generator
+) -> Compression | ModuleCompression: ...
+def compress(
+    network: Network | torch.nn.Module,
+    method: Method,
+    points: np.ndarray | Batches,
+    *,
+    rng: int | np.random.Generator,
+) -> Compression | ModuleCompression | ChannelCompression:
+    """Compress a network: plan every layer with `method` on `points`, then draw once. `network` is never changed.
 
     Parameters
     ----------
-    network : Network, or a torch module that `as_network` can read
+    network : Network or torch module
+        A fully connected ReLU module is read as a Network, and theorems apply. Any other module is compressed as it
+        stands, by a method that can: its linear and convolutional layers, everything else is kept exactly and named.
     method : a compressor, such as ``CoreNetBudget(nnz=10_000)``
-    points : (points, features) calibration inputs, as the net reads them
+    points : (points, features) calibration inputs, as the net reads them; for a module (points, ...), or a function
+        without arguments that returns an iterator of such batches, for data larger than memory
     rng : seed or Generator; the same seed gives the same coreset on any number of threads
 
     Raises
     ------
     InvalidParameter
-        if `points` does not fit the net or is not finite.
+        If `points` does not fit the net or is not finite, or the method needs a fully connected net and gets none.
     """
-    if not isinstance(method, Compressor):
+    if not isinstance(method, Method):
         raise InvalidParameter(f"method must be a Compressor such as CoreNet(), got {type(method).__name__}.")
-    network = as_network(network)
-    points = _errors.matrix("points", points, columns=network.sizes[0])
-    if network.nnz == 0:
-        raise InvalidParameter("a net to compress must have at least one non-zero weight, got none.")
-    network.require_finite(points)
     seed, generator = as_generator(rng)
-    plans = method.plan(network, points)
+    net, seen = _net(network, method, points)
+    if net.nnz == 0:
+        raise InvalidParameter("a net to compress must have at least one non-zero weight, got none.")
+    plans = method.plan(net, points)
+    removes = isinstance(method, ChannelCompressor)
+    before = [np.ones((1, s.size)) for s in net.spaces] if removes else [layer.weight for layer in net.layers]
     weights, coresets = [], []
-    for layer, plan in zip(network.layers, plans, strict=True):
-        weight = draw_layer(layer.weight, plan, generator)
+    for matrix, plan in zip(before, plans, strict=True):
+        weight = draw_layer(matrix, plan, generator)
         neuron, column = np.nonzero(weight)
         coresets.append(Coreset(neuron=neuron, column=column, weights=weight[neuron, column], plan=plan))
         weights.append(weight)
-    return Compression(
-        net=network.with_weights(weights),
-        original=network,
-        coresets=tuple(coresets),
-        compressor=method,
-        calibration=frozenset(fingerprints(points)),
-        seed=seed,
-    )
+    told: dict[str, Any] = {"coresets": tuple(coresets), "compressor": method, "calibration": seen, "seed": seed}
+    if removes:
+        return ChannelCompression(net=net.shrink([w[0] for w in weights]), original=net, **told)
+    if isinstance(net, Network):
+        return Compression(net=net.with_weights(weights), original=net, **told)
+    return ModuleCompression(net=net.with_weights(weights), original=net, **told)
+
+
+def _net(network: Any, method: Method, points: np.ndarray | Batches) -> tuple[Net, frozenset[bytes]]:
+    """The net to compress, and the digests of its calibration points; a theorem's kind of net where it is one."""
+    if isinstance(network, Network) or not (callable(points) or np.ndim(points) > 2):
+        try:
+            net = as_network(network)
+        except UnsupportedLayer as fact:
+            if not method.modules:
+                raise UnsupportedLayer(f"{method.name} needs a fully connected net: {fact}") from None
+        else:
+            if callable(points):
+                raise InvalidParameter("points for a Network must be an array, got a function.")
+            rows = _errors.matrix("points", points, columns=net.sizes[0])
+            net.require_finite(rows)
+            return net, frozenset(fingerprints(rows))
+    elif not method.modules:
+        raise UnsupportedLayer(f"{method.name} needs a fully connected net and points of shape (points, features).")
+    example, seen = None, set()
+    for batch in batches(points):
+        example = batch[:1] if example is None else example
+        if not np.isfinite(batch).all():
+            raise InvalidParameter("points must be finite, got NaN or infinite entries.")
+        seen.update(fingerprints(batch.reshape(len(batch), -1)))
+    if example is None:
+        raise InvalidParameter("points must hold at least one point, got none.")
+    return ModuleNet(cast("torch.nn.Module", network), example), frozenset(seen)
 
 
 def fingerprints(points: np.ndarray) -> list[bytes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from boundlab.network import Layer
 from boundlab.records import Groups
 
 
@@ -33,13 +32,13 @@ def per_side(groups: Groups, values: np.ndarray, out: int, *, empty: float = 0.0
     return sides[0], sides[1]
 
 
-def side_sums(layer: Layer, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def side_sums(weight: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return z^+ and z^-, the sums over positive and over negative weights of |w_ij| a_j; each (points, out)."""
     if len(a) == 1:  # the two copies of the weights would cost 90 times what the sums do
-        sums = np.empty((2, 1, len(layer.weight)))
-        _side_sums(layer.weight, np.ascontiguousarray(a[0], np.float64), sums[0, 0], sums[1, 0])
+        sums = np.empty((2, 1, len(weight)))
+        _side_sums(weight, np.ascontiguousarray(a[0], np.float64), sums[0, 0], sums[1, 0])
         return sums[0], sums[1]
-    return a @ np.maximum(layer.weight, 0.0).T, a @ np.maximum(-layer.weight, 0.0).T
+    return a @ np.maximum(weight, 0.0).T, a @ np.maximum(-weight, 0.0).T
 
 
 def parts(a: np.ndarray) -> list[np.ndarray]:

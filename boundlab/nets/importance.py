@@ -9,12 +9,13 @@ of shape points x out x in exists, and memory is O(points (in + out) + in out).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
 
 from boundlab._theory import implements
-from boundlab.nets.groups import side_sums, sign_groups
+from boundlab.nets.groups import parts, side_sums, sign_groups
 from boundlab.network import Layer
 from boundlab.records import Sensitivities
 
@@ -41,13 +42,50 @@ def sensitivities(layer: Layer, vectors: Sequence[np.ndarray], *, theorem: str) 
     A point with z_i^±(x) = 0 is skipped for that group (0/0 := 0): it loses nothing there.
     Source: CoreNet (arXiv:1804.05345), Algorithm 2 line 1, as we understand the paper.
     """
-    groups = sign_groups(layer.weight)
-    best = np.zeros_like(layer.weight)
+    shares = LargestShares(layer.weight)
     for a in vectors:
-        plus, minus = side_sums(layer, a)
-        _max_times(np.ascontiguousarray(a), _inverse(plus), _inverse(minus), layer.weight > 0, best)
-    values = np.minimum(groups.take(np.abs(layer.weight) * best), 1.0)
-    return Sensitivities(values=values, groups=groups, points=len(vectors[0]), theorem=theorem)
+        shares.see(a)
+    return shares.sensitivities(points=len(vectors[0]), theorem=theorem)
+
+
+@implements("baykal2019_empirical_sensitivity")
+class LargestShares:
+    """The largest share of each edge on all vectors seen so far: any split of them into blocks gives the same."""
+
+    def __init__(self, weight: np.ndarray) -> None:
+        """Nothing is seen yet of a layer with this weight matrix, (out, in)."""
+        self.weight = weight
+        self.best = np.zeros_like(weight)
+
+    def see(self, a: np.ndarray) -> None:
+        """Take vectors (points, in) into account; all entries must be >= 0."""
+        plus, minus = side_sums(self.weight, a)
+        _max_times(np.ascontiguousarray(a), _inverse(plus), _inverse(minus), self.weight > 0, self.best)
+
+    def sensitivities(self, *, points: int, theorem: str) -> Sensitivities:
+        """What was seen, as sensitivities; `points` tells from how many inputs."""
+        groups = sign_groups(self.weight)
+        values = np.minimum(groups.take(np.abs(self.weight) * self.best), 1.0)
+        return Sensitivities(values=values, groups=groups, points=points, theorem=theorem)
+
+
+def layer_sensitivities(net: Any, points: Any, *, theorem: str) -> tuple[list[Sensitivities], list[int]]:
+    """Return the sensitivities of every weight layer of a Network or ModuleNet, and how many signs its inputs have.
+
+    A patch is a vector of its own: the maximum runs over points and positions. Inputs with negative entries are seen as
+    their two parts, and count 2. Memory is O(weights) beside one block of patches.
+    """
+    shares = [LargestShares(layer.weight) for layer in net.layers]
+    signs, seen = [1] * len(shares), [0] * len(shares)
+
+    def see(k: int, patches: np.ndarray) -> None:
+        found = parts(patches.reshape(-1, patches.shape[-1]))
+        signs[k], seen[k] = max(signs[k], len(found)), seen[k] + len(patches)
+        for part in found:
+            shares[k].see(part)
+
+    net.visit(points, see)
+    return [s.sensitivities(points=n, theorem=theorem) for s, n in zip(shares, seen, strict=True)], signs
 
 
 def exceeds(layer: Layer, a: np.ndarray, bound: Sensitivities, K: float, exact: np.ndarray) -> np.ndarray:
@@ -59,7 +97,7 @@ def exceeds(layer: Layer, a: np.ndarray, bound: Sensitivities, K: float, exact: 
     limit = np.full_like(layer.weight, np.inf)
     share = np.where(groups.spread(exact), np.inf, K * (1.0 + 1e-10) * bound.values)
     limit[groups.spread(groups.neuron), groups.columns] = share
-    plus, minus = side_sums(layer, a)
+    plus, minus = side_sums(layer.weight, a)
     return _exceeds(np.ascontiguousarray(a), plus, minus, layer.weight, limit)
 
 

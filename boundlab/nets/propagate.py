@@ -115,8 +115,8 @@ def envelope(
     for layer, group, rel in zip(network.layers, groups, eps, strict=False):
         read.append(e)
         plus, minus = per_side(group, rel, layer.weight.shape[0])
-        own_plus, own_minus = side_sums(layer, np.abs(a))
-        passed_plus, passed_minus = side_sums(layer, e) if e.any() else (0.0, 0.0)
+        own_plus, own_minus = side_sums(layer.weight, np.abs(a))
+        passed_plus, passed_minus = side_sums(layer.weight, e) if e.any() else (0.0, 0.0)
         bound = plus * own_plus + minus * own_minus + (1.0 + plus) * passed_plus + (1.0 + minus) * passed_minus
         e = bound * (1.0 + ROUNDING)
         z = layer.preactivation(a)

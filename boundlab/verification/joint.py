@@ -97,5 +97,5 @@ def _outcome(error: np.ndarray, allowed: np.ndarray, blur: np.ndarray) -> int:
 
 def _size(last: Layer, read: np.ndarray) -> np.ndarray:
     """sum_k |w_ik a_k| + |b_i| at the outputs: the scale of their rounding errors."""
-    plus, minus = side_sums(last, np.abs(read))
+    plus, minus = side_sums(last.weight, np.abs(read))
     return plus + minus + np.abs(last.bias)
