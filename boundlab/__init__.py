@@ -86,6 +86,9 @@ if TYPE_CHECKING:
     from boundlab.verification.running.clusters import submitit_executor as submitit_executor
     from boundlab.verification.solving import Tightness as Tightness
     from boundlab.verification.solving import solve as solve
+    from boundlab.verification.splitting import SplittingEstimate as SplittingEstimate
+    from boundlab.verification.splitting import splitting_estimate as splitting_estimate
+    from boundlab.verification.splitting import splitting_failure_of as splitting_failure_of
     from boundlab.verification.tilted_sums import SampledSum as SampledSum
     from boundlab.verification.trials import AtPoint as AtPoint
     from boundlab.verification.trials import Everywhere as Everywhere
@@ -145,6 +148,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "boundlab.verification.planning": ("plan_trials", "detectable", "TrialPlan", "Detectable"),
     "boundlab.verification.rare": ("rare_failure", "rare_failure_of", "RareFailure"),
     "boundlab.verification.tilted_sums": ("SampledSum",),
+    "boundlab.verification.splitting": ("splitting_estimate", "splitting_failure_of", "SplittingEstimate"),
     "boundlab.verification.evidence_ledger": ("EvidenceLedger",),
     "boundlab.verification.running.clusters": ("dask_executor", "submitit_executor"),
     # the theorem ledger

@@ -15,7 +15,7 @@ LAYERS = [
     {"concentration", "data", "ledger"},
     {"coresets", "codes", "nets"},
     {"compressors", "bounds"},
-    {"premises", "sizes"},
+    {"premises", "sizes", "retraining"},
     {"certificates"},
     {"observe", "verification"},
     {"findings", "claim_files"},

@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 from numba import njit
@@ -24,6 +24,8 @@ from boundlab.records import Compressed, Compression, Coreset, Law, Row, SampleP
 
 if TYPE_CHECKING:
     import torch
+
+    Module = torch.nn.Module | ModuleNet
 
 
 Net = Network | ModuleNet
@@ -120,14 +122,18 @@ def compress(
 ) -> Compression: ...
 @overload
 def compress(
-    network: torch.nn.Module, method: ChannelCompressor, points: np.ndarray | Batches, *, rng: int | np.random.Generator
+    network: Module, method: ChannelCompressor, points: np.ndarray | Batches, *, rng: int | np.random.Generator
 ) -> ChannelCompression: ...
 @overload
 def compress(
-    network: torch.nn.Module, method: Compressor, points: np.ndarray | Batches, *, rng: int | np.random.Generator
+    network: Module, method: Compressor, points: np.ndarray | Batches, *, rng: int | np.random.Generator
 ) -> Compression | ModuleCompression: ...
+@overload
 def compress(
-    network: Network | torch.nn.Module,
+    network: Network | Module, method: Method, points: np.ndarray | Batches, *, rng: int | np.random.Generator
+) -> Compression | ModuleCompression | ChannelCompression: ...
+def compress(
+    network: Network | Module,
     method: Method,
     points: np.ndarray | Batches,
     *,
@@ -137,9 +143,10 @@ def compress(
 
     Parameters
     ----------
-    network : Network or torch module
+    network : Network, torch module or ModuleNet
         A fully connected ReLU module is read as a Network, and theorems apply. Any other module is compressed as it
         stands, by a method that can: its linear and convolutional layers, everything else is kept exactly and named.
+        So is a ModuleNet, whatever it holds.
     method : a compressor, such as ``CoreNetBudget(nnz=10_000)``
     points : (points, features) calibration inputs, as the net reads them; for a module (points, ...), or a function
         without arguments that returns an iterator of such batches, for data larger than memory
@@ -175,7 +182,8 @@ def compress(
 
 def _net(network: Any, method: Method, points: np.ndarray | Batches) -> tuple[Net, frozenset[bytes]]:
     """The net to compress, and the digests of its calibration points; a theorem's kind of net where it is one."""
-    if isinstance(network, Network) or not (callable(points) or np.ndim(points) > 2):
+    as_it_stands = isinstance(network, ModuleNet) or callable(points) or np.ndim(points) > 2
+    if isinstance(network, Network) or not as_it_stands:
         try:
             net = as_network(network)
         except UnsupportedLayer as fact:
@@ -197,7 +205,8 @@ def _net(network: Any, method: Method, points: np.ndarray | Batches) -> tuple[Ne
         seen.update(fingerprints(batch.reshape(len(batch), -1)))
     if example is None:
         raise InvalidParameter("points must hold at least one point, got none.")
-    return ModuleNet(cast("torch.nn.Module", network), example), frozenset(seen)
+    module: Any = network
+    return module if isinstance(module, ModuleNet) else ModuleNet(module, example), frozenset(seen)
 
 
 def fingerprints(points: np.ndarray) -> list[bytes]:

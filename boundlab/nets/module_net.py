@@ -85,6 +85,11 @@ class ModuleNet:
         return sum(int(np.count_nonzero(layer.weight)) for layer in self.layers)
 
     @property
+    def weight_names(self) -> frozenset[str]:
+        """The parameters that hold the weight layers, as ``module.named_parameters()`` calls them."""
+        return frozenset(f"{place.module}.weight" if place.module else "weight" for place in self._places)
+
+    @property
     def parameters(self) -> int:
         """All parameters of the module, batch norms and biases too; shared ones count once."""
         return sum(p.numel() for p in self.module.parameters())
@@ -129,6 +134,17 @@ class ModuleNet:
                     WeightLayer(name=layer.name, kind=layer.kind, weight=stored, shape=layer.shape, bias=layer.bias)
                 )
         new.layers = tuple(layers)
+        return new
+
+    def with_module(self, module: torch.nn.Module) -> ModuleNet:
+        """The same net with the values of another module of the same architecture, such as one that was trained on."""
+        new = copy.copy(self)
+        new.module = _copied(module)
+        modules: dict[str, Any] = dict(new.module.named_modules())
+        new.layers = tuple(
+            next(own for own in _split(place.module, modules[place.module])[0] if own.name == layer.name)
+            for layer, place in zip(self.layers, self._places, strict=True)
+        )
         return new
 
     @property

@@ -77,7 +77,7 @@ def train_mlp(
         weight_decay = positive("weight_decay", weight_decay)
     rng = np.random.default_rng(rng)
     weights = [rng.normal(0.0, np.sqrt(2.0 / n), (m, n)) for n, m in pairwise(sizes)]
-    with _one_thread():
+    with one_thread():
         return _trained(
             x, y, weights, epochs=epochs, lr=lr, batch=batch, decay=weight_decay, rng=rng, progress=progress
         )
@@ -134,7 +134,7 @@ def _classes(y: Any) -> int:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep torch on one thread: small matrices gain nothing from more, and the order of sums stays the same."""
     import torch
 

@@ -1,0 +1,403 @@
+"""Prune, retrain, prune again: masks are kept, every step can be resumed, and no theorem speaks of what comes out.
+
+What was removed stays removed: weights that are 0 when training starts are 0 after every step. Removed neurons and
+channels are gone anyway.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from boundlab._errors import InvalidParameter, labels, positive, positive_int
+from boundlab.compressors.method import ChannelCompression, Compression, Method, ModuleCompression, compress
+from boundlab.files import arrays_of_npz, writable
+from boundlab.nets.module_net import ModuleNet, batches
+from boundlab.nets.toy import one_thread
+from boundlab.network import Layer, Network
+from boundlab.records import Record, Row
+
+if TYPE_CHECKING:
+    import torch
+
+Net = Network | ModuleNet
+Labelled = tuple[np.ndarray, np.ndarray]
+Progress = Callable[[str, int, int], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Stochastic gradient descent on the cross-entropy, the learning rate falling to 0 along a cosine.
+
+    `epochs` and `batch` are at least 1, `lr` is above 0, `momentum` in [0, 1), `weight_decay` at least 0.
+    """
+
+    epochs: int = 10
+    lr: float = 0.05
+    batch: int = 64
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive_int("epochs", self.epochs)
+        positive_int("batch", self.batch)
+        positive("lr", self.lr)
+        if not 0.0 <= self.momentum < 1.0:
+            raise InvalidParameter(f"momentum must be in [0, 1), got momentum={self.momentum!r}.")
+        if not 0.0 <= self.weight_decay < float("inf"):
+            raise InvalidParameter(f"weight_decay must be at least 0 and finite, got {self.weight_decay!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One prune and retrain: weights and error rates before, after pruning and after training."""
+
+    method: str
+    nnz: int  # non-zero weights after pruning; training keeps them
+    parameters: int  # all numbers that the net holds, biases too
+    pruned: float  # error rate on the judged points right after pruning
+    retrained: float  # and after training
+    train: float  # error rate on the training points after training
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Retrained(Record):
+    """A net after some rounds, and what each of them did. `original` is the error rate that it started from."""
+
+    net: Net
+    original: float
+    rounds: tuple[Round, ...]
+
+    def rows(self) -> list[Row]:
+        """One line per round."""
+        return [asdict(r) for r in self.rounds]
+
+
+@overload
+def fine_tune(
+    net: Network,
+    train: Labelled,
+    training: Training,
+    *,
+    rng: int,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Network: ...
+@overload
+def fine_tune(
+    net: ModuleNet,
+    train: Labelled,
+    training: Training,
+    *,
+    rng: int,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
+) -> ModuleNet: ...
+@overload
+def fine_tune(
+    net: Net,
+    train: Labelled,
+    training: Training,
+    *,
+    rng: int,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Net: ...
+def fine_tune(
+    net: Net,
+    train: Labelled,
+    training: Training,
+    *,
+    rng: int,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Net:
+    """Train a net further; its zero weights stay zero. `net` is never changed.
+
+    Parameters
+    ----------
+    net : Network or ModuleNet
+    train : (x, y), inputs (points, ...) and labels 0 .. classes - 1
+    training : how
+    rng : seed of the order of the points, and of dropout where the module has any
+    record : an .npz file written after each epoch; the same call then goes on from it, to the same result on the same
+        machine. A file of another net, data, training or seed is refused.
+    progress : called as ``progress("epoch", done, epochs)`` after each epoch
+
+    Returns
+    -------
+    the same kind of net. A Network is trained in single precision, its batch statistics and dropout being none; a
+    module trains in its own precision and in train mode, so that the statistics of its batch norms move.
+
+    Raises
+    ------
+    InvalidParameter
+        If the labels do not fit, training diverges (a weight is no longer finite), or `record` belongs to another call.
+    """
+    x, y = _labelled(net, train)
+    seed = _seed(rng)
+    module, masks = _trainable(net)
+    run = _Run(module, masks, training, seed, record, _identity(net, x, y, training, seed) if record else "")
+    with one_thread() if isinstance(net, Network) else nullcontext():
+        for epoch in range(run.done, training.epochs):
+            run.epoch(x, y, epoch)
+            if progress is not None:
+                progress("epoch", epoch + 1, training.epochs)
+    return _read_back(net, module)
+
+
+def prune_retrain(
+    net: Net,
+    methods: Sequence[Method],
+    train: Labelled,
+    *,
+    training: Training,
+    judge: Labelled,
+    points: np.ndarray | None = None,
+    reweighted: bool = True,
+    rng: int,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Retrained:
+    """Prune by each method in turn, and retrain after each: one method is one-shot, several are iterative pruning.
+
+    Parameters
+    ----------
+    net : Network or ModuleNet
+    methods : what to prune by in each round, such as ``[Magnitude(nnz=n) for n in (100_000, 50_000, 25_000)]``
+    train : (x, y) to train on
+    judge : (x, y) that error rates are told on; nothing is chosen by them here. What a user chooses by them is no
+        longer judged by them.
+    points : calibration points of the methods; the first 1,000 of the training points if not given
+    reweighted : True starts training from the compressed weights, False from the original values of what was kept
+    rng : seed; each round has streams of its own
+    record : a folder that keeps finished rounds and the current one: the same call goes on from it
+    progress : called as ``progress("round", done, rounds)`` and ``progress("epoch", done, epochs)``
+
+    Raises
+    ------
+    InvalidParameter
+        If there is no method, or as `compress` and `fine_tune` do.
+    """
+    if not methods:
+        raise InvalidParameter("methods must hold at least one method, got none.")
+    _labelled(net, judge)
+    x, _ = _labelled(net, train)
+    calibration, folder, seed = (
+        x[:1000] if points is None else points,
+        None if record is None else Path(record),
+        _seed(rng),
+    )
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    original, rounds = error_rate(net, judge), []
+    for k, method in enumerate(methods):
+        own = int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
+        small = compress(net, method, calibration, rng=own)
+        pruned = small.net if reweighted else unweighted(small)
+        net = fine_tune(
+            pruned,
+            train,
+            training,
+            rng=own,
+            record=None if folder is None else folder / f"round_{k}.npz",
+            progress=progress,
+        )
+        rounds.append(
+            Round(
+                method=repr(method),
+                nnz=net.nnz,
+                parameters=_parameters(net),
+                pruned=error_rate(pruned, judge),
+                retrained=error_rate(net, judge),
+                train=error_rate(net, train),
+            )
+        )
+        if progress is not None:
+            progress("round", k + 1, len(methods))
+    return Retrained(net=net, original=original, rounds=tuple(rounds))
+
+
+def unweighted(compression: Compression | ModuleCompression | ChannelCompression) -> Net:
+    """The compressed net with the original value of every weight that was kept: a start for training, no estimate."""
+    if isinstance(compression, ChannelCompression):
+        return compression.original.shrink([(s != 0).astype(np.float64) for s in compression.scales])
+    weights = []
+    for layer, coreset in zip(compression.original.layers, compression.coresets, strict=True):
+        weight = np.zeros_like(layer.weight)
+        weight[coreset.neuron, coreset.column] = layer.weight[coreset.neuron, coreset.column]
+        weights.append(weight)
+    return compression.original.with_weights(weights)
+
+
+def error_rate(net: Net, points: Labelled) -> float:
+    """The share of points that are classified wrongly; a tie or a NaN counts as an error."""
+    x, y = _labelled(net, points)
+    wrong, start = 0, 0
+    for batch in batches(x):
+        f = net(batch)
+        own = f[np.arange(len(f)), y[start : start + len(f)]]
+        others = f.copy()
+        others[np.arange(len(f)), y[start : start + len(f)]] = -np.inf
+        wrong += int(np.count_nonzero(~(own > others.max(axis=1))))
+        start += len(f)
+    return wrong / len(x)
+
+
+class _Run:
+    """A training run between two epochs: everything that the next one depends on."""
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        masks: dict[str, torch.Tensor],
+        training: Training,
+        seed: int,
+        record: str | Path | None,
+        identity: str,
+    ) -> None:
+        import torch
+
+        self.module, self.masks, self.training, self.seed = module, masks, training, seed
+        self.record, self.identity, self.done = None if record is None else Path(record), identity, 0
+        self.parameters = dict(module.named_parameters())
+        self.optimizer = torch.optim.SGD(
+            self.parameters.values(), lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay
+        )
+        if self.record is not None and self.record.exists():
+            self._restore(self.record)
+        elif self.record is not None:
+            writable(self.record)
+
+    def epoch(self, x: np.ndarray, y: np.ndarray, epoch: int) -> None:
+        """One pass over the points, in an order that the seed and the number of the epoch fix."""
+        import torch
+
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(x))
+        kind = next(iter(self.parameters.values())).dtype
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.training.lr * 0.5 * (1.0 + np.cos(np.pi * epoch / self.training.epochs))
+        self.module.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, 1]).generate_state(1)[0]))
+            for start in range(0, len(order), self.training.batch):
+                chosen = order[start : start + self.training.batch]
+                if len(chosen) == 1 and len(order) > 1:
+                    continue  # a batch norm has no statistics of one point
+                self.optimizer.zero_grad()
+                out = self.module(torch.from_numpy(np.ascontiguousarray(x[chosen])).to(kind))
+                torch.nn.functional.cross_entropy(out, torch.from_numpy(y[chosen])).backward()
+                self.optimizer.step()
+                with torch.no_grad():
+                    for name, mask in self.masks.items():
+                        self.parameters[name].mul_(mask)
+        self.module.eval()
+        if not all(bool(torch.isfinite(p).all()) for p in self.parameters.values()):
+            raise InvalidParameter(
+                f"training must not diverge, it did in epoch {epoch + 1} at lr={self.training.lr:g}."
+            )
+        self.done = epoch + 1
+        if self.record is not None:
+            self._write(self.record)
+
+    def _write(self, path: Path) -> None:
+        state = {f"module {name}": value.numpy() for name, value in self.module.state_dict().items()}
+        for name, p in self.parameters.items():
+            buffer = self.optimizer.state[p].get("momentum_buffer")
+            if buffer is not None:
+                state[f"momentum {name}"] = buffer.numpy()
+        content = io.BytesIO()
+        np.savez(content, identity=np.array(self.identity), done=np.array(self.done), **state)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        draft.write_bytes(content.getvalue())
+        draft.replace(path)
+
+    def _restore(self, path: Path) -> None:
+        import torch
+
+        stored = arrays_of_npz(str(path))
+        if str(stored.get("identity", "")) != self.identity:
+            raise InvalidParameter(f"a record must be one of the same net, data, training and seed, got {path}.")
+        self.done = int(stored["done"])
+        state = {k.removeprefix("module "): torch.from_numpy(v) for k, v in stored.items() if k.startswith("module ")}
+        self.module.load_state_dict(state)
+        for name, p in self.parameters.items():
+            if f"momentum {name}" in stored:
+                self.optimizer.state[p]["momentum_buffer"] = torch.from_numpy(stored[f"momentum {name}"])
+
+
+def _trainable(net: Net) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    """A module with gradients, and for each parameter with zeros where a weight was removed a mask of them."""
+    import torch
+
+    if isinstance(net, ModuleNet):
+        module = copy.deepcopy(net.module)
+        weights = net.weight_names
+    else:
+        steps: list[torch.nn.Module] = []
+        for layer in net.layers:
+            linear = torch.nn.Linear(layer.weight.shape[1], layer.weight.shape[0])
+            with torch.no_grad():
+                linear.weight.copy_(torch.from_numpy(layer.weight))
+                linear.bias.copy_(torch.from_numpy(layer.bias))
+            steps += [linear, torch.nn.ReLU()] if layer.relu else [linear]
+        module = torch.nn.Sequential(*steps)
+        weights = frozenset(name for name, _ in module.named_parameters() if name.endswith("weight"))
+    for p in module.parameters():
+        p.requires_grad_(True)
+    masks = {name: (p != 0).to(p.dtype) for name, p in module.named_parameters() if name in weights}
+    return module, {name: mask for name, mask in masks.items() if not bool(mask.all())}
+
+
+def _read_back(net: Net, module: torch.nn.Module) -> Net:
+    """The trained module as the kind of net that it came from."""
+    import torch
+
+    if isinstance(net, ModuleNet):
+        return net.with_module(module)
+    linear = [m for m in module if isinstance(m, torch.nn.Linear)] if isinstance(module, torch.nn.Sequential) else []
+    pairs = [(m.weight.detach().double().numpy(), m.bias.detach().double().numpy()) for m in linear]
+    return Network(
+        layers=tuple(Layer(weight=w, bias=b, relu=own.relu) for own, (w, b) in zip(net.layers, pairs, strict=True))
+    )
+
+
+def _labelled(net: Net, points: Labelled) -> Labelled:
+    x, y = points
+    x = np.asarray(x)
+    if not len(x) or not np.isfinite(x).all():
+        raise InvalidParameter(f"x must hold at least one point, and finite numbers only, got shape {x.shape}.")
+    return x, labels("y", y, points=len(x), classes=net(x[:1]).shape[1])
+
+
+def _parameters(net: Net) -> int:
+    if isinstance(net, ModuleNet):
+        return net.parameters
+    return sum(layer.weight.size + layer.bias.size for layer in net.layers)
+
+
+def _seed(rng: int) -> int:
+    if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)) or rng < 0:
+        raise InvalidParameter(f"rng must be a seed >= 0, got {rng!r}.")
+    return int(rng)
+
+
+def _identity(net: Net, x: np.ndarray, y: np.ndarray, training: Training, seed: int) -> str:
+    """A digest of all that a training run depends on."""
+    found = hashlib.blake2b(repr((training, seed, x.shape, x.dtype)).encode(), digest_size=16)
+    module, _ = _trainable(net)
+    for name, value in sorted(module.state_dict().items()):
+        found.update(name.encode())
+        found.update(value.numpy().tobytes())
+    found.update(np.ascontiguousarray(x).tobytes())
+    found.update(np.ascontiguousarray(y).tobytes())
+    return found.hexdigest()
