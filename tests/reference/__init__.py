@@ -1,0 +1,1 @@
+"""Numbers that other implementations computed, and how they were made."""
