@@ -22,26 +22,78 @@ if TYPE_CHECKING:
     from boundlab.bounds import TestSet as TestSet
     from boundlab.bounds import bound as bound
     from boundlab.certificates import certify as certify
+    from boundlab.compressors.baselines import L1Sampling as L1Sampling
+    from boundlab.compressors.baselines import L2Sampling as L2Sampling
+    from boundlab.compressors.baselines import LayerMagnitude as LayerMagnitude
+    from boundlab.compressors.baselines import Magnitude as Magnitude
+    from boundlab.compressors.baselines import MixedSampling as MixedSampling
+    from boundlab.compressors.baselines import Uniform as Uniform
     from boundlab.compressors.constants import Constants as Constants
     from boundlab.compressors.constants import constants as constants
     from boundlab.compressors.corenet import CoreNet as CoreNet
     from boundlab.compressors.corenet import CoreNetAdditive as CoreNetAdditive
     from boundlab.compressors.corenet import CoreNetBudget as CoreNetBudget
     from boundlab.compressors.corenet import CoreNetRelative as CoreNetRelative
+    from boundlab.compressors.corenet_neurons import Amplified as Amplified
+    from boundlab.compressors.corenet_neurons import CoreNetPlus as CoreNetPlus
+    from boundlab.compressors.corenet_neurons import CoreNetPlusBudget as CoreNetPlusBudget
+    from boundlab.compressors.corenet_neurons import CoreNetPlusPlus as CoreNetPlusPlus
+    from boundlab.compressors.corenet_neurons import amplify as amplify
+    from boundlab.compressors.corenet_neurons import clean_network as clean_network
+    from boundlab.compressors.filter_baselines import L1Filters as L1Filters
+    from boundlab.compressors.filter_baselines import L2Filters as L2Filters
+    from boundlab.compressors.filter_baselines import LargestFilters as LargestFilters
+    from boundlab.compressors.filter_baselines import UniformFilters as UniformFilters
+    from boundlab.compressors.method import ChannelCompression as ChannelCompression
+    from boundlab.compressors.method import ChannelCompressor as ChannelCompressor
     from boundlab.compressors.method import Compressor as Compressor
+    from boundlab.compressors.method import ModuleCompression as ModuleCompression
     from boundlab.compressors.method import compress as compress
     from boundlab.compressors.method import redraw as redraw
+    from boundlab.compressors.neuron_coresets import Importance as Importance
+    from boundlab.compressors.neuron_coresets import NeuronCoreset as NeuronCoreset
+    from boundlab.compressors.neuron_coresets import NeuronCoresetBudget as NeuronCoresetBudget
+    from boundlab.compressors.neuron_coresets import NeuronCoresetPublished as NeuronCoresetPublished
+    from boundlab.compressors.pfp import PFP as PFP
+    from boundlab.compressors.pfp import PFPBudget as PFPBudget
+    from boundlab.compressors.sipp import SiPP as SiPP
+    from boundlab.compressors.sipp import SiPPDet as SiPPDet
+    from boundlab.compressors.sipp import SiPPHybrid as SiPPHybrid
+    from boundlab.compressors.sipp import SiPPRand as SiPPRand
+    from boundlab.compressors.sipp import SiPPThreshold as SiPPThreshold
+    from boundlab.compressors.snip import SNIP as SNIP
+    from boundlab.compressors.sup_promise import EverywhereError as EverywhereError
+    from boundlab.compressors.sup_promise import SupPromise as SupPromise
+    from boundlab.compressors.sup_promise import everywhere_errors as everywhere_errors
+    from boundlab.compressors.sup_promise import full_size as full_size
+    from boundlab.compressors.sup_promise import sup_promise as sup_promise
+    from boundlab.compressors.sup_promise import worst_case as worst_case
+    from boundlab.compressors.svd import SVD as SVD
+    from boundlab.compressors.svd import LowRank as LowRank
+    from boundlab.compressors.worst_case import WorstCase as WorstCase
+    from boundlab.compressors.worst_case import worst_case_error as worst_case_error
+    from boundlab.coresets.layer_coreset import LayerCoreset as LayerCoreset
+    from boundlab.coresets.layer_coreset import layer_coreset as layer_coreset
     from boundlab.coresets.sensitivity_sampling import Rule as Rule
     from boundlab.coresets.sensitivity_sampling import certified_eps as certified_eps
     from boundlab.coresets.sensitivity_sampling import sample_size as sample_size
     from boundlab.data import DataSet as DataSet
     from boundlab.data import load_data as load_data
     from boundlab.findings import Audit as Audit
+    from boundlab.holdout import certify_on_holdout as certify_on_holdout
     from boundlab.ledger import Ledger as Ledger
     from boundlab.ledger import LedgerEntry as LedgerEntry
     from boundlab.ledger import theorems as theorems
+    from boundlab.nets.architectures import lenet5 as lenet5
+    from boundlab.nets.architectures import resnet as resnet
+    from boundlab.nets.export import Exported as Exported
+    from boundlab.nets.export import export as export
+    from boundlab.nets.folding import Folded as Folded
+    from boundlab.nets.folding import fold_batchnorm as fold_batchnorm
     from boundlab.nets.load import as_network as as_network
     from boundlab.nets.load import load_network as load_network
+    from boundlab.nets.load_module import load_module as load_module
+    from boundlab.nets.module_net import ModuleNet as ModuleNet
     from boundlab.nets.propagate import Schedule as Schedule
     from boundlab.nets.toy import random_network as random_network
     from boundlab.nets.toy import train_mlp as train_mlp
@@ -52,10 +104,15 @@ if TYPE_CHECKING:
     from boundlab.records import Compression as Compression
     from boundlab.records import Coreset as Coreset
     from boundlab.records import Groups as Groups
+    from boundlab.records import Law as Law
     from boundlab.records import Premise as Premise
     from boundlab.records import SamplePlan as SamplePlan
     from boundlab.records import Sensitivities as Sensitivities
     from boundlab.records import Status as Status
+    from boundlab.retraining import Retrained as Retrained
+    from boundlab.retraining import Training as Training
+    from boundlab.retraining import fine_tune as fine_tune
+    from boundlab.retraining import prune_retrain as prune_retrain
     from boundlab.verification import Claim as Claim
     from boundlab.verification import Interrupted as Interrupted
     from boundlab.verification import Method as Method
@@ -109,14 +166,65 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "boundlab.nets.load": ("load_network", "as_network"),
     "boundlab.nets.toy": ("train_mlp", "random_network"),
     "boundlab.data": ("load_data", "DataSet"),
+    "boundlab.nets.load_module": ("load_module",),
+    "boundlab.nets.architectures": ("resnet", "lenet5"),
+    "boundlab.nets.module_net": ("ModuleNet",),
+    "boundlab.nets.folding": ("fold_batchnorm", "Folded"),
+    "boundlab.nets.export": ("export", "Exported"),
     # compress
-    "boundlab.compressors.method": ("compress", "redraw", "Compressor"),
+    "boundlab.compressors.method": (
+        "compress",
+        "redraw",
+        "Compressor",
+        "ModuleCompression",
+        "ChannelCompression",
+        "ChannelCompressor",
+    ),
     "boundlab.compressors.corenet": ("CoreNet", "CoreNetRelative", "CoreNetAdditive", "CoreNetBudget"),
     "boundlab.compressors.constants": ("constants", "Constants"),
     "boundlab.coresets.sensitivity_sampling": ("sample_size", "certified_eps", "Rule"),
     "boundlab.nets.propagate": ("Schedule",),
+    "boundlab.compressors.sipp": ("SiPP", "SiPPDet", "SiPPRand", "SiPPHybrid", "SiPPThreshold"),
+    "boundlab.compressors.pfp": ("PFP", "PFPBudget"),
+    "boundlab.compressors.filter_baselines": ("UniformFilters", "L1Filters", "L2Filters", "LargestFilters"),
+    "boundlab.compressors.baselines": (
+        "Magnitude",
+        "LayerMagnitude",
+        "Uniform",
+        "L1Sampling",
+        "L2Sampling",
+        "MixedSampling",
+    ),
+    "boundlab.compressors.snip": ("SNIP",),
+    "boundlab.compressors.svd": ("SVD", "LowRank"),
+    "boundlab.retraining": ("fine_tune", "prune_retrain", "Training", "Retrained"),
+    "boundlab.compressors.neuron_coresets": (
+        "NeuronCoreset",
+        "NeuronCoresetPublished",
+        "NeuronCoresetBudget",
+        "Importance",
+    ),
+    "boundlab.compressors.sup_promise": (
+        "sup_promise",
+        "SupPromise",
+        "worst_case",
+        "everywhere_errors",
+        "EverywhereError",
+        "full_size",
+    ),
+    "boundlab.compressors.worst_case": ("worst_case_error", "WorstCase"),
+    "boundlab.compressors.corenet_neurons": (
+        "CoreNetPlus",
+        "CoreNetPlusBudget",
+        "CoreNetPlusPlus",
+        "amplify",
+        "Amplified",
+        "clean_network",
+    ),
+    "boundlab.coresets.layer_coreset": ("layer_coreset", "LayerCoreset"),
     # certify
     "boundlab.certificates": ("certify",),
+    "boundlab.holdout": ("certify_on_holdout",),
     # bound
     "boundlab.bounds": ("bound", "GeneralizationBound", "Occam", "TestSet", "CoreNetCorollary"),
     # verify
@@ -160,6 +268,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "Compression",
         "Coreset",
         "Groups",
+        "Law",
         "Premise",
         "SamplePlan",
         "Sensitivities",

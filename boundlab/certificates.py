@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from boundlab.nets.groups import parts
 from boundlab.nets.importance import exceeds
 from boundlab.nets.propagate import envelope, relative_error
 from boundlab.premises import assumption_1, assumption_2, contaminated, unseen
-from boundlab.records import Certificate, Compression, Premise, Status
+from boundlab.records import Certificate, Compressed, Compression, Premise, SamplePlan, Sensitivities, Status
 
 CONFIDENCE = 1e-3
 """Probability that the hold-out sample misleads about the share of bad points; stated with every certificate."""
@@ -48,8 +49,14 @@ def certify(
     Raises
     ------
     InvalidParameter
-        if `points` does not fit the net.
+        if `points` does not fit the net, or no theorem covers it: on modules other than fully connected nets plans are
+        statements about single neurons, and a published form that is refuted certifies nothing.
     """
+    if isinstance(compression, Compressed) and not isinstance(compression, Compression):
+        raise InvalidParameter(
+            f"a certificate needs a fully connected net with thinned-out weights, got a {type(compression).__name__}: "
+            f"its plans follow {compression.plans[0].theorem!r}, which does not speak of the whole net."
+        )
     if not isinstance(compression, Compression):
         raise InvalidParameter(f"a certificate needs a Compression, got {type(compression).__name__}.")
     x = _errors.matrix("points", points, columns=compression.original.sizes[0])
@@ -59,7 +66,9 @@ def certify(
     try:
         form = _FORMS[theorem]
     except KeyError:
-        raise InvalidParameter(f"a plan must follow a theorem that certify knows, got {theorem!r}.") from None
+        raise InvalidParameter(
+            f"a plan must follow a theorem that certify knows, got {theorem!r}; it knows {', '.join(_FORMS)}."
+        ) from None
     claim, budget, premises, error = form(compression, x)
     sampled = sum(int((~p.exact).sum()) for p in compression.plans)
     return Certificate(
@@ -129,15 +138,15 @@ def _relative(compression: Compression, x: np.ndarray) -> Form:
     return text, budget, (premise,), {"gamma": float(gamma[-1]), **_errors_seen(compression, x)}
 
 
-@implements("boundlab_theorem_b")
+@implements("boundlab_theorem_b", "boundlab_theorem_b_laws")
 def _additive(compression: Compression, x: np.ndarray) -> Form:
     """Theorem B: |f̂ - f| <= e^L(x) unless a coin fails (delta/2) or x is bad (hold-out)."""
     bad = _bad_shares(compression, x)
     plans = compression.plans
     read, promised = envelope(compression.original, x, [p.groups for p in plans], [p.eps for p in plans])
     for plan, layer, e in zip(plans, compression.original.layers, read, strict=True):
-        if (plan.draws > 0).any() and e.any():
-            bad |= exceeds(layer, e, plan.sensitivities, plan.K, plan.draws == 0)
+        if np.isfinite(plan.K) and (plan.draws > 0).any() and e.any():
+            bad |= exceeds(layer, e, _left_to_chance(plan), plan.K, plan.draws == 0)
     bad |= ~np.isfinite(promised).all(axis=1)
     budget, premise = _spend(compression, bad)
     promised = np.where(bad[:, None], np.inf, promised)  # a bad point is promised nothing
@@ -149,7 +158,7 @@ def _additive(compression: Compression, x: np.ndarray) -> Form:
         "decisions_promised": float(np.mean(_decided(f, promised))) if f.shape[1] > 1 else 0.0,
         **_errors_seen(compression, x),
     }
-    return "|f̂(x) - f(x)| ≤ e^L(x) in every output", budget, (premise,), error
+    return "|f̂(x) - f(x)| ≤ e^L(x) in every output", budget, (*_unknown_factor(compression), premise), error
 
 
 _FORMS = {
@@ -160,17 +169,40 @@ _FORMS = {
 
 
 def _bad_shares(compression: Compression, x: np.ndarray) -> np.ndarray:
-    """Which points have a share above K s_j in a sampled group, or a sign that was not planned; (points,) bool."""
+    """Which points have a share above K s_j of an edge not kept for certain, or a sign that the coins do not cover."""
     bad = np.zeros(len(x), bool)
     for plan, layer, a in zip(
         compression.plans, compression.original.layers, compression.original.inputs(x), strict=True
     ):
-        if not plan.exact.all():
-            if plan.parts == 1:
+        if np.isfinite(plan.K) and not plan.exact.all():
+            if plan.parts == 1 and (plan.draws > 0).any():
                 bad |= (a < 0).any(axis=1)
             for part in parts(a):
-                bad |= exceeds(layer, part, plan.sensitivities, plan.K, plan.exact)
+                bad |= exceeds(layer, part, _left_to_chance(plan), plan.K, plan.exact)
     return bad
+
+
+@implements("boundlab_theorem_b_laws")
+def _left_to_chance(plan: SamplePlan) -> Sensitivities:
+    """The sensitivities, with 1 where no premise is needed: no share exceeds it.
+
+    An edge that is kept for certain cancels, and a group from which nothing is drawn never loses more than all it has.
+    """
+    free = plan.certain | plan.groups.spread((plan.draws == 0) & (plan.eps >= 1.0))
+    return replace(plan.sensitivities, values=np.where(free, 1.0, plan.sensitivities.values))
+
+
+def _unknown_factor(compression: Compression) -> tuple[Premise, ...]:
+    """A premise that is violated where calibration gave no K; the errors then hold at every point, and are as large."""
+    if all(np.isfinite(p.K) for p in compression.plans):
+        return ()
+    return (
+        Premise(
+            text="calibration bounds by which factor K a fresh share may exceed s_j",
+            status=Status.VIOLATED,
+            evidence="K = inf: too few points, or too many of them show an edge that the others never saw active",
+        ),
+    )
 
 
 @implements("boundlab_holdout_certificate")

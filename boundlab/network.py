@@ -43,16 +43,19 @@ class Layer:
         return np.maximum(z, 0.0) if self.relu else z
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Space:
-    """Neurons or channels that can be removed: what one layer puts out, and who reads it.
+    """Neurons or channels that can be removed: who puts them out, and who reads them.
 
-    `readers` has (k, c) for each weight layer k that reads them: channel j stands in its columns j c to (j + 1) c.
+    Channel j is rows[j] of weight layer k for each (k, rows) of `writers`, and stands in its columns[j] for each
+    (k, columns) of `readers`.
     """
 
     name: str
     size: int
-    readers: tuple[tuple[int, int], ...]
+    writers: tuple[tuple[int, np.ndarray], ...]  # rows: (size, r) int64
+    readers: tuple[tuple[int, np.ndarray], ...]  # columns: (size, c) int64, c values of each channel
+    own: int  # numbers that a channel has beside these: biases, batch norms, kernels of its own
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,6 +83,11 @@ class Network:
     def nnz(self) -> int:
         """Non-zero weights (biases not counted)."""
         return sum(int(np.count_nonzero(layer.weight)) for layer in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        """All weights and biases, zeros too."""
+        return sum(layer.weight.size + layer.bias.size for layer in self.layers)
 
     @property
     def digest(self) -> str:
@@ -128,7 +136,11 @@ class Network:
     @property
     def spaces(self) -> tuple[Space, ...]:
         """The hidden layers, in order: what can be removed from them."""
-        return tuple(Space(name=f"hidden {k}", size=n, readers=((k, 1),)) for k, n in enumerate(self.sizes[1:-1], 1))
+        found = []
+        for k, n in enumerate(self.sizes[1:-1], 1):
+            each = np.arange(n)[:, None]
+            found.append(Space(name=f"hidden {k}", size=n, writers=((k - 1, each),), readers=((k, each),), own=1))
+        return tuple(found)
 
     def shrink(self, scales: Sequence[np.ndarray]) -> Network:
         """The net in which neuron j of hidden layer k counts scales[k][j] times; those that count 0 times are gone.

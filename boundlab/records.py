@@ -85,11 +85,14 @@ class Groups(Record):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sensitivities(Record):
-    """How much each edge can matter: s_j = max over points of its share of the group's pre-activation, in [0, 1]."""
+    """How much each edge can matter: s_j = max over points of its share of the group's pre-activation, in [0, 1].
+
+    For a baseline, which follows no theorem (''), any finite numbers >= 0.
+    """
 
     values: np.ndarray  # (edges,)
     groups: Groups
-    points: int  # how many points the maximum was taken over
+    points: int  # how many points the maximum was taken over; 0 where none is looked at
     unit: str = "weight"
     theorem: str
 
@@ -127,7 +130,7 @@ class SamplePlan(Record):
     A group with `exact` True keeps all its edges and has error 0. In the others the `top` edges of largest s are kept
     with their own weights, and `size` of the rest are chosen by `law`; where `size` is 0 the rest is dropped.
     `eps` is the relative error promised for each group's sum (0 where exact), at failure probability `delta` for
-    the whole layer plan.
+    the whole layer plan; it is inf, and `theorem` is '', where nothing is promised.
     """
 
     layer: int  # 2..L, the paper's index: layer 1 is the input
@@ -210,6 +213,11 @@ class Coreset(Record):
         """Distinct edges kept."""
         return len(self.weights)
 
+    @property
+    def silent(self) -> np.ndarray:
+        """Neurons that had edges and kept none, (neurons,) int64."""
+        return np.setdiff1d(self.plan.groups.neuron, self.neuron)
+
     def rows(self) -> list[Row]:
         """One line: the layer, its edges and what is kept."""
         edges = int(self.plan.groups.edges.sum())
@@ -221,6 +229,7 @@ class Coreset(Record):
                 "kept": self.nnz / edges if edges else 1.0,
                 "groups": len(self.plan.groups),
                 "exact_groups": int(self.plan.exact.sum()),
+                "silent": len(self.silent),
             }
         ]
 
@@ -307,7 +316,7 @@ class Certificate(Record):
 
     It is no statement about all inputs of the one net that was drawn: of that one it says that with probability at
     least 1 - sqrt(delta) over the coins the claim fails on at most a share sqrt(delta) of the inputs (Markov). A net
-    picked among several draws has no promise.
+    picked among several draws has no promise. Where `over` is "x" it speaks of the one net that was drawn.
 
     `budget` shares `delta` out over its causes and adds up to it; `confidence_delta` is the chance that the hold-out
     sample, from which a part of the budget was estimated, misleads. `sampled_share` is the share of groups that are
@@ -315,6 +324,7 @@ class Certificate(Record):
     """
 
     claim: str
+    over: str = "coins,x"
     eps: float | None
     delta: float
     requested_delta: float
@@ -349,7 +359,7 @@ class Certificate(Record):
         return [
             {
                 "claim": self.claim,
-                "over": "coins,x",
+                "over": self.over,
                 "theorem": self.theorem,
                 "eps": self.eps,
                 "delta": self.delta,

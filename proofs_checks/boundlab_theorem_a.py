@@ -61,8 +61,8 @@ MUTATIONS = (
     ),
     Mutation(
         file="certificates.py",
-        old="bad |= exceeds(layer, part, plan.sensitivities, plan.K, plan.exact)",
-        new="bad |= exceeds(layer, part, plan.sensitivities, 10 * plan.K, plan.exact)",
+        old="bad |= exceeds(layer, part, _left_to_chance(plan), plan.K, plan.exact)",
+        new="bad |= exceeds(layer, part, _left_to_chance(plan), 10 * plan.K, plan.exact)",
     ),
 )
 

@@ -71,7 +71,7 @@ MUTATIONS = (
     ),
     Mutation(
         file="certificates.py",
-        old="bad |= exceeds(layer, e, plan.sensitivities, plan.K, plan.draws == 0)",
+        old="bad |= exceeds(layer, e, _left_to_chance(plan), plan.K, plan.draws == 0)",
         new="bad |= False",
     ),
 )

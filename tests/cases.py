@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from boundlab.bounds import CoreNetCorollary, GeneralizationBound, Occam, TestSet
-from boundlab.compressors.corenet import CoreNet, CoreNetAdditive, CoreNetBudget, CoreNetRelative
-from boundlab.compressors.method import Compressor
+import numpy as np
 
-COMPRESSORS: list[Compressor] = [
+from boundlab.bounds import CoreNetCorollary, GeneralizationBound, Occam, TestSet
+from boundlab.compressors.baselines import L1Sampling, L2Sampling, LayerMagnitude, Magnitude, MixedSampling, Uniform
+from boundlab.compressors.corenet import CoreNet, CoreNetAdditive, CoreNetBudget, CoreNetRelative
+from boundlab.compressors.corenet_neurons import CoreNetPlus, CoreNetPlusBudget, CoreNetPlusPlus
+from boundlab.compressors.filter_baselines import L1Filters, L2Filters, LargestFilters, UniformFilters
+from boundlab.compressors.method import Method
+from boundlab.compressors.neuron_coresets import NeuronCoreset, NeuronCoresetBudget, NeuronCoresetPublished
+from boundlab.compressors.pfp import PFP, PFPBudget
+from boundlab.compressors.sipp import SiPP, SiPPDet, SiPPHybrid, SiPPRand, SiPPThreshold
+from boundlab.compressors.snip import SNIP
+
+POINTS = 200
+"""Calibration points that the methods of this table are given."""
+
+METHODS: list[Method] = [
     CoreNet(eps=0.5, delta=0.1),
     CoreNetRelative(eps=0.5, delta=0.1),
     CoreNetAdditive(eps=0.5, delta=0.1),
     CoreNetBudget(nnz=200, delta=0.1),
+    SiPPDet(nnz=200, delta=0.1),
+    SiPPRand(nnz=200, delta=0.1),
+    SiPPHybrid(nnz=200, delta=0.1),
+    SiPP(nnz=200, delta=0.1),
+    SiPPThreshold(nnz=200, delta=0.1),
+    CoreNetPlus(eps=0.5, delta=0.1),
+    CoreNetPlusBudget(share=0.5, delta=0.1),
+    CoreNetPlusPlus(eps=0.5, delta=0.1),
+    NeuronCoreset(radius=1e3),
+    NeuronCoresetPublished(radius=1e3),
+    NeuronCoresetBudget(radius=1e3, share=0.5),
+    PFP(eps=0.5, delta=0.1),
+    PFPBudget(parameters=300, delta=0.1),
+    Magnitude(nnz=200),
+    LayerMagnitude(nnz=200),
+    Uniform(nnz=200),
+    L1Sampling(nnz=200),
+    L2Sampling(nnz=200),
+    MixedSampling(nnz=200),
+    SNIP(nnz=200, labels=np.arange(POINTS) % 3),
+    UniformFilters(parameters=300),
+    L1Filters(parameters=300),
+    L2Filters(parameters=300),
+    LargestFilters(parameters=300),
 ]
 
 BOUNDS: list[GeneralizationBound] = [TestSet(delta=0.05), Occam(delta=0.05), CoreNetCorollary(delta=0.05)]

@@ -16,7 +16,7 @@ LAYERS = [
     {"coresets", "codes", "nets"},
     {"compressors", "bounds"},
     {"premises", "sizes", "retraining"},
-    {"certificates"},
+    {"certificates", "holdout"},
     {"observe", "verification"},
     {"findings", "claim_files"},
     {"dealing", "report"},

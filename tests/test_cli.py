@@ -214,3 +214,36 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr.strip().endswith("[]") or done.stderr.strip() == "['numpy']"
+
+
+def test_compress_writes_a_net_that_reads_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from boundlab import load_network
+
+    words = ["compress", "--net", "tests.test_cli:small_module", "--data", save(tmp_path / "d.npz", GOOD_DATA)]
+    out = tmp_path / "small.onnx"
+    code, told, err = run(capsys, *words, "--method", "magnitude", "--nnz", "12", "--out", str(out))
+    assert (code, "magnitude: 12 of 42 weights" in told) == (0, True), told + err
+    assert "certified: argmax" in told
+    assert load_network(str(out)).nnz == 12
+    code, told, err = run(capsys, *words, "--method", "pfp-budget", "--parameters", "30", "--out", str(out))
+    assert code == 0
+    assert sum(w.weight.size + w.bias.size for w in load_network(str(out)).layers) <= 30
+    code, told, err = run(capsys, *words, "--method", "snip", "--nnz", "12", "--out", str(tmp_path / "s.npz"))
+    assert code == 0, "labels come with the data"
+    for wrong in (
+        ["--method", "nothing"],
+        ["--method", "magnitude", "--eps", "0.1"],
+        ["--method", "magnitude", "--nnz", "many"],
+        ["--method", "magnitude", "--shape", "5,5"],
+        ["--method", "magnitude", "--points", "0"],
+    ):
+        code, told, err = run(capsys, *words, *wrong, "--out", str(tmp_path / "no.onnx"))
+        assert (code, told, err.count("boundlab: ")) == (2, "", 1), wrong
+        assert not (tmp_path / "no.onnx").exists()
+
+
+def small_module() -> Any:
+    import torch
+
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))

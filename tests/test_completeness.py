@@ -13,7 +13,7 @@ import pytest
 import boundlab
 from boundlab._theory import IMPLEMENTED_BY
 from proofs_checks import ledger
-from tests.cases import BOUNDS, COMPRESSORS
+from tests import cases
 from tests.schemas import FORMATS, schema
 
 ROOT = Path(__file__).parents[1]
@@ -59,8 +59,8 @@ def test_every_compressor_and_bound_is_in_the_tables_of_cases() -> None:
     from boundlab.bounds import GeneralizationBound
     from boundlab.compressors import METHODS
 
-    assert {type(c) for c in COMPRESSORS} == set(METHODS)
-    assert {type(b) for b in BOUNDS} == set(GeneralizationBound.__subclasses__())
+    assert {type(m) for m in cases.METHODS} == set(METHODS)
+    assert {type(b) for b in cases.BOUNDS} == set(GeneralizationBound.__subclasses__())
     names = [m.name for m in METHODS]
     assert len(set(names)) == len(names)
     assert all(dataclasses.is_dataclass(m) for m in METHODS)

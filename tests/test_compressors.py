@@ -31,7 +31,7 @@ from boundlab import (
     redraw,
     sample_size,
 )
-from boundlab.compressors import METHODS
+from boundlab.compressors.corenet import METHODS
 from boundlab.compressors.method import draw_layer
 from boundlab.nets.condition import condition_numbers
 from boundlab.nets.groups import parts, sign_groups

@@ -80,7 +80,8 @@ certified = pytest.mark.parametrize(("method", "eps"), CERTIFIED.values(), ids=C
 
 
 def made(net: Network, method: Compressor, inputs: Any = sparse, points: int = 250) -> Compression:
-    return compress(net, method, inputs(np.random.default_rng(11), points), rng=12)
+    x: np.ndarray = inputs(np.random.default_rng(11), points)
+    return compress(net, method, x, rng=12)
 
 
 def sabotaged(small: Compression, factor: float) -> Compression:

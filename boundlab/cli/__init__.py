@@ -1,4 +1,4 @@
-"""The command line: boundlab demo | audit | plan | theorems | verify | trials | solve | verdicts | ledger.
+"""The command line: boundlab demo | audit | compress | plan | theorems | verify | trials | solve | verdicts | ledger.
 
 Nothing heavy is imported until a command runs. Bad input ends with one line on stderr, exit code 2, and no file.
 """
@@ -96,6 +96,33 @@ def build_parser() -> Parser:
     audit.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
     audit.add_argument("--out", required=True, help="folder for index.html and audit.json")
     audit.set_defaults(run=_command("audit", "audit_net"), takes_fields=True)
+
+    smaller = commands.add_parser(
+        "compress",
+        help="compress any net, convolutional or residual too, and write it to a file",
+        epilog="Every field of the method is a flag too: --nnz 20000, --parameters 50000, --law pivotal. The budget is "
+        "half of the weights, or of the parameters, if it is not given.",
+    )
+    smaller.add_argument(
+        "--net", required=True, help="FILE.onnx, FILE.pt2, a file of arrays with --factory, or module:factory"
+    )
+    smaller.add_argument("--factory", help="what a file of arrays is of: resnet20 ... lenet5, or module:function")
+    smaller.add_argument("--data", required=True, help=DATA)
+    smaller.add_argument("--shape", help="sizes of one point, as the net reads it: 3,32,32 (default: a flat vector)")
+    smaller.add_argument("--scale", type=float, default=1.0, help="the net reads scale * x + shift (default: 1)")
+    smaller.add_argument("--shift", type=float, default=0.0, help="images are x in [0, 1] before that (default: 0)")
+    smaller.add_argument("--points", type=int, default=256, help="training points to calibrate with (default: 256)")
+    smaller.add_argument(
+        "--unseen-holdout",
+        action=argparse.BooleanOptionalAction,
+        help="declare that training never saw the test part; undeclared, the certificate says so",
+    )
+    smaller.add_argument("--method", required=True, help="a method by name, such as magnitude, sipp or pfp-budget")
+    smaller.add_argument("--seed", type=int, default=0, help="seed of the coins (default: 0)")
+    smaller.add_argument(
+        "--out", required=True, help="FILE.onnx, .pt2, or .npz or .safetensors, which store zeros sparse"
+    )
+    smaller.set_defaults(run=_command("compress", "compress_net"), takes_fields=True)
 
     plan = commands.add_parser("plan", help="the constants of the theory, before any net exists")
     plan.add_argument("--sizes", required=True, help="layer sizes, input first: 784,300,100,10")

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import typing
-from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from boundlab._errors import InvalidParameter
 from boundlab.cli.console import progress, stdout
@@ -16,7 +12,6 @@ from boundlab.cli.console import progress, stdout
 if TYPE_CHECKING:
     from boundlab.compressors.method import Compressor
     from boundlab.findings import Audit
-    from boundlab.network import Network
 
 
 def demo(args: argparse.Namespace) -> int:
@@ -64,7 +59,7 @@ def audit_net(args: argparse.Namespace) -> int:
     with progress() as tell:
         tell(0.0, f"reading {args.net}")
         net = load_network(args.net, factory=args.factory, relu_after_last=args.relu_after_last)
-        methods = _methods(args, net)
+        methods = _methods(args, net.nnz)
         tell(0.01, f"reading {args.data}")
         data = load_data(args.data, scale=args.scale, shift=args.shift)
         box = data.lower is not None
@@ -109,46 +104,14 @@ def _finish(result: Audit, out: str) -> int:
     return 0
 
 
-def _methods(args: argparse.Namespace, net: Network) -> tuple[Compressor, ...] | None:
-    """Build the named compressor: its dataclass fields are the flags it takes. None: an audit's own four."""
-    from boundlab.compressors import METHODS
+def _methods(args: argparse.Namespace, nnz: int) -> tuple[Compressor, ...] | None:
+    """The named compressor, its dataclass fields given as flags; None: an audit's own four."""
+    from boundlab.cli.methods import method_named
+    from boundlab.compressors import CERTIFIED
 
-    given = _pairs(args.fields)
     if args.method is None:
-        if given:
-            raise InvalidParameter(f"a flag must be known without --method, got --{next(iter(given))}.")
+        if args.fields:
+            raise InvalidParameter(f"a flag must be known without --method, got {args.fields[0]}.")
         return None
-    fits = [m for m in METHODS if m.name == args.method] or [m for m in METHODS if m.name.endswith("-" + args.method)]
-    if len(fits) != 1:
-        names = ", ".join(m.name for m in METHODS)
-        raise InvalidParameter(f"method must be one of {names}, got {args.method!r}.")
-    kind = fits[0]
-    types = typing.get_type_hints(kind)
-    fields = [f.name for f in dataclasses.fields(typing.cast(Any, kind))]
-    unknown = [name for name in given if name not in fields]
-    if unknown:
-        raise InvalidParameter(f"{kind.name} takes --{', --'.join(fields)}, got --{unknown[0]}.")
-    values = {"eps": args.eps, "delta": args.delta, "nnz": max(1, net.nnz // 2)}
-    values = {name: value for name, value in values.items() if name in fields}
-    values |= {name: _convert(name, text, types[name]) for name, text in given.items()}
-    return (kind(**values),)
-
-
-def _pairs(words: Sequence[str]) -> dict[str, str]:
-    """Read --name value and --name=value."""
-    found, rest = {}, list(words)
-    while rest:
-        word = rest.pop(0)
-        name, has_value, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not name or not (has_value or rest):
-            raise InvalidParameter(f"a method's fields must be given as --name value, got {word!r}.")
-        found[name.replace("-", "_")] = value if has_value else rest.pop(0)
-    return found
-
-
-def _convert(name: str, text: str, kind: type) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        known = f"one of {', '.join(kind)}" if issubclass(kind, StrEnum) else f"of type {kind.__name__}"
-        raise InvalidParameter(f"{name} must be {known}, got {text!r}.") from None
+    defaults = {"eps": args.eps, "delta": args.delta, "nnz": max(1, nnz // 2)}
+    return (method_named(args.method, args.fields, defaults, CERTIFIED),)

@@ -272,11 +272,9 @@ class LayerDraw:
             self.kept = np.zeros_like(weight)
             self.kept[neuron[certain], groups.columns[certain]] = edges[certain]
         indptr = np.concatenate([[0], np.cumsum(groups.edges[m > 0])])
-        if plan.law is Law.MULTINOMIAL:
-            mean = groups.spread(m) * q
-        else:
+        mean = groups.spread(m) * q
+        if plan.law is not Law.MULTINOMIAL and drawn.any():
             left = np.where(certain, 0.0, plan.sensitivities.values)
-            mean = np.zeros(len(q))
             mean[drawn] = threshold_probabilities(left[drawn], indptr, m[m > 0]).probabilities
         with np.errstate(over="ignore"):
             worth = np.divide(edges, mean, out=np.zeros(len(q)), where=drawn & (mean > 0))

@@ -90,10 +90,21 @@ def kept_channels(layers: Sequence[ChannelLayer], eps: float, delta: float, *, C
     for layer in layers:
         s = np.asarray(layer.values, np.float64)
         m = channel_size(float(s.sum()), eps, delta, filters=layer.filters, patches=layer.patches, C=C)
-        shares = s / s.sum() if m else s
-        distinct = float(expected_distinct(shares, np.array([0, len(s)]), np.array([m]))[0])
-        kept.append(min(max(1, math.ceil(distinct * (1.0 - ROUNDING))), len(s)))
+        kept.append(distinct_channels(s, m))
     return np.array(kept, np.int64)
+
+
+def distinct_channels(values: np.ndarray, size: float) -> int:
+    """Return the expected number of different channels among `size` draws with p_j = s_j/S, rounded up, at least 1.
+
+    Examples
+    --------
+    >>> distinct_channels(np.array([0.5, 0.5, 0.0]), 3), distinct_channels(np.zeros(3), 0)
+    (2, 1)
+    """
+    shares = values / values.sum() if values.any() else values
+    distinct = float(expected_distinct(shares, np.array([0, len(values)]), np.array([size]))[0])
+    return min(max(1, math.ceil(distinct * (1.0 - ROUNDING))), len(values))
 
 
 def parameters(layers: Sequence[ChannelLayer], kept: np.ndarray) -> int:

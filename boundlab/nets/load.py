@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, one_line
+from boundlab._errors import InvalidParameter
 from boundlab.files import arrays_of_npz, call_named, readable_file
+from boundlab.nets.load_module import load_module
+from boundlab.nets.sparse import dense_arrays
 from boundlab.network import Layer, Network
 
 
@@ -69,7 +71,8 @@ def load_network(source: str, *, factory: str | None = None, relu_after_last: bo
     source : str
         ``FILE.onnx`` or ``FILE.onnx.gz``; ``FILE.pt2`` as ``torch.export.save`` writes it; ``FILE.safetensors`` with
         `factory`; ``FILE.npz`` with W0, b0, W1, b1, ... (W of shape (out, in), ReLU between the layers, and
-        optionally the scalar relu_after_last); or ``module:function``, importable from here, whose result is a
+        optionally the scalar relu_after_last, or `relu`, one boolean for each layer), dense or sparse as `export`
+        writes it; or ``module:function``, importable from here, whose result is a
         Network or a trained ``torch.nn.Module``.
     factory : str, optional
         ``module:function`` that builds the untrained module of a .safetensors file; the file must hold exactly its
@@ -116,9 +119,14 @@ def load_network(source: str, *, factory: str | None = None, relu_after_last: bo
 
 
 def _npz(source: str, relu_after_last: bool) -> Network:
-    stored = arrays_of_npz(source)
-    relu_last = _last_relu(stored.pop("relu_after_last", None), relu_after_last, source)
+    stored = dense_arrays(arrays_of_npz(source))
+    relus = stored.pop("relu", None)
+    last = stored.pop("relu_after_last", None) if relus is None else np.ravel(relus)[-1:]
+    relu_last = _last_relu(last, relu_after_last, source)
     depth = max(1, (len(stored) + 1) // 2)
+    relu = [True] * (depth - 1) + [relu_last] if relus is None else relus.tolist()
+    if relus is not None and (relus.dtype != bool or relus.shape != (depth,)):
+        raise InvalidParameter(f"relu of {source} must be {depth} booleans, got {relus.dtype}{relus.shape}.")
     wanted = [f"{letter}{k}" for k in range(depth) for letter in "Wb"]
     if set(stored) != set(wanted):
         found = ", ".join(sorted(stored)[:12]) or "no array"
@@ -134,7 +142,7 @@ def _npz(source: str, relu_after_last: bool) -> Network:
         if bias.shape != (out,):
             raise InvalidParameter(f"b{k} of {source} must have shape ({out},), the rows of W{k}, got {bias.shape}.")
         inputs = out
-        layers.append(Layer(weight=weight, bias=bias, relu=k < depth - 1 or relu_last))
+        layers.append(Layer(weight=weight, bias=bias, relu=relu[k]))
     return Network(layers=tuple(layers))
 
 
@@ -164,22 +172,4 @@ def _last_relu(stored: np.ndarray | None, given: bool, source: str) -> bool:
 def _safetensors(source: str, factory: str | None) -> Network:
     if factory is None:
         raise InvalidParameter(f"a .safetensors file must come with factory='module:function', got none for {source}.")
-    try:
-        from safetensors.torch import load_file
-    except ImportError:
-        rule = "reading .safetensors needs the extra safetensors: pip install 'boundlab[safetensors]'."
-        raise InvalidParameter(rule) from None
-    import torch
-
-    try:
-        state = load_file(source)
-    except Exception as error:
-        raise InvalidParameter(f"{source} must be a whole safetensors file, got {one_line(error)}.") from None
-    module = call_named(factory)
-    if not isinstance(module, torch.nn.Module):
-        raise InvalidParameter(f"factory must return a torch.nn.Module, got {type(module).__name__}.")
-    try:
-        module.load_state_dict(state, strict=True, assign=True)  # assign: the file's precision is kept
-    except Exception as error:
-        raise InvalidParameter(f"{source} must hold exactly the state of {factory}, got {one_line(error)}.") from None
-    return as_network(module)
+    return as_network(load_module(source, factory))

@@ -7,6 +7,8 @@ A weight layer is a matrix of rows (neurons, filters) on the columns of a patch,
 
 Everything else, biases too, is kept exactly, and `kept` names it with the reason. A module's own forward runs, so that
 residual, concatenating and attention blocks need no special case; their batch norms run in eval mode.
+
+A patch is what one row is multiplied with: patches @ weight.T + bias are the layer's outputs, place by place.
 """
 
 from __future__ import annotations
@@ -14,18 +16,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boundlab import _errors
 from boundlab._errors import InvalidParameter
+from boundlab.nets.patches import patches
 from boundlab.network import Space
 
 if TYPE_CHECKING:
     import torch
 
-BLOCK = 1 << 22
-"""Entries of the largest block of patches that is ever laid out."""
+    from boundlab.nets.module_channels import Channels
 
 Batches = Callable[[], Iterable[np.ndarray]]
 
@@ -56,24 +60,39 @@ class ModuleNet:
     Parameters
     ----------
     module : torch.nn.Module
-        never changed; its parameters must be float32 or float64
+        never changed; it takes one tensor and gives one, and its parameters are finite and float32 or float64
     example : (points, ...) inputs as the module reads them; one point is run to see which layers are used
 
     Raises
     ------
     InvalidParameter
-        If the module cannot be run on the example, or has no weight layer that it uses.
+        If the module cannot be copied or run on the example, or has no weight layer that it uses.
 
     Notes
     -----
     Layers that the forward pass never calls, transposed and padded-by-reflection convolutions, recurrent and embedding
-    layers and shared weights are kept exactly and named in `kept`.
+    layers, shared and parametrised weights are kept exactly and named in `kept`. Points are converted to the module's
+    precision, but for whole numbers where it has an embedding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> module = torch.nn.Sequential(torch.nn.Conv1d(2, 4, 3, groups=2), torch.nn.Flatten(), torch.nn.Linear(8, 2))
+    >>> net = ModuleNet(module, np.zeros((1, 2, 4)))
+    >>> [(layer.name, layer.weight.shape) for layer in net.layers]
+    [('0[0]', (2, 3)), ('0[1]', (2, 3)), ('2', (2, 8))]
     """
 
     def __init__(self, module: torch.nn.Module, example: np.ndarray) -> None:
         """Copy the module, and run it once."""
         self.module = _copied(module)
-        self.layers, self._places, self.kept = _layers(self.module, np.asarray(example)[:1])
+        for name, p in self.module.named_parameters():
+            if str(p.dtype) not in ("torch.float32", "torch.float64") or not p.isfinite().all():
+                raise InvalidParameter(
+                    f"a net's parameters must be finite, float32 or float64, {name} ({p.dtype}) is not."
+                )
+        self.example = np.array(np.asarray(example)[:1])
+        self.layers, self._places, self.kept = _layers(self.module, self.example)
         if not self.layers:
             raise InvalidParameter(
                 f"a net to compress must use at least one linear or convolutional layer, got {sorted(self.kept)}."
@@ -99,7 +118,8 @@ class ModuleNet:
         import torch
 
         with torch.inference_mode():
-            return self.module(self._tensor(x)).double().numpy()
+            found = [self.module(_tensor(self.module, batch)).double().numpy() for batch in list(batches(x)) or [x]]
+        return np.concatenate(found)
 
     def visit(self, points: np.ndarray | Batches, see: Callable[[int, np.ndarray], None]) -> None:
         """Run the module on all points and show ``see(k, patches)`` what each weight layer k reads, block by block.
@@ -107,13 +127,72 @@ class ModuleNet:
         Parameters
         ----------
         points : (points, ...) array, or a function without arguments that returns an iterator of such batches
-        see : called with the number of the layer and its patches, (points of the block, positions, in) float64
+        see : called with the number of the layer and its patches, (points of the block, positions, in) float64, which
+            are its own to keep; the first axis of what a layer reads counts as points
+
+        Raises
+        ------
+        InvalidParameter
+            If there is no point, as when a function gives the same used-up iterator again.
         """
         import torch
 
+        seen = 0
         for batch in batches(points):
             with torch.inference_mode(), _Watched(self.module, self._places, see):
-                self.module(self._tensor(batch))
+                self.module(_tensor(self.module, batch))
+            seen += len(batch)
+        if not seen:
+            raise InvalidParameter("points must hold at least one point each time they are asked for, got none.")
+
+    def gradients(self, points: np.ndarray | Batches, labels: np.ndarray) -> list[np.ndarray]:
+        """Return the gradient of the mean cross-entropy in every weight matrix, each (out, in) float64.
+
+            G_k = (1/n) sum_x d/dW_k [ln sum_c exp f_c(x) - f_y(x)]
+
+        Parameters
+        ----------
+        points : (points, ...) array, or a function without arguments that returns an iterator of such batches
+        labels : (points,) whole numbers 0..classes-1, in the order of the points
+
+        Returns
+        -------
+        One array per layer, computed in the module's precision and added up over batches in float64.
+
+        Raises
+        ------
+        InvalidParameter
+            If the module does not give (points, classes), its outputs have no gradient, or labels do not fit.
+        """
+        import torch
+
+        names = {place.module: f"{place.module}.weight" if place.module else "weight" for place in self._places}
+        sums = [np.zeros(layer.weight.shape) for layer in self.layers]
+        y, seen = np.asarray(labels), 0
+        with torch.inference_mode(False), torch.enable_grad():
+            modules: dict[str, Any] = dict(self.module.named_modules())
+            leaves = {names[m]: modules[m].weight.detach().clone().requires_grad_() for m in names}
+            for batch in batches(points):
+                f = torch.func.functional_call(self.module, leaves, (_tensor(self.module, batch),))
+                if f.ndim != 2 or f.shape[1] < 2 or len(f) != len(batch) or not f.requires_grad:
+                    raise InvalidParameter(
+                        "a net with gradients must give (points, classes >= 2) and be free of no_grad, "
+                        f"got shape {tuple(f.shape)} for {len(batch)} points."
+                    )
+                own = _errors.labels(
+                    "labels", y[seen : seen + len(batch)], points=len(batch), classes=f.shape[1], present=1
+                )
+                loss = torch.nn.functional.cross_entropy(f.double(), torch.tensor(own), reduction="sum")
+                found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+                of_module = dict(zip(names, found, strict=True))
+                for total, place in zip(sums, self._places, strict=True):
+                    total += of_module[place.module][place.rows].double().numpy().reshape(total.shape)
+                seen += len(batch)
+        if not seen or y.shape != (seen,):
+            raise InvalidParameter(
+                f"labels must have shape ({seen},), one for each of at least one point, got {y.shape}."
+            )
+        return [total / seen for total in sums]
 
     def with_weights(self, weights: Sequence[np.ndarray] | Iterable[np.ndarray]) -> ModuleNet:
         """The same net with other weight matrices, rounded to the module's precision; all else is kept exactly."""
@@ -130,6 +209,8 @@ class ModuleNet:
                 target = modules[place.module].weight
                 target[place.rows] = torch.from_numpy(np.ascontiguousarray(w)).reshape(layer.shape).to(target.dtype)
                 stored = target[place.rows].double().reshape(w.shape).numpy().copy()
+                if not np.isfinite(stored).all():
+                    raise InvalidParameter(f"a weight of {layer.name} must be finite as {target.dtype}, got others.")
                 layers.append(
                     WeightLayer(name=layer.name, kind=layer.kind, weight=stored, shape=layer.shape, bias=layer.bias)
                 )
@@ -147,12 +228,35 @@ class ModuleNet:
         )
         return new
 
+    @cached_property
+    def channels(self) -> Channels:
+        """The channels of its graph: which can be removed, which must stay and why; see `nets.module_channels`."""
+        from boundlab.nets.module_channels import channels  # it needs this class
+
+        return channels(self, _tensor(self.module, self.example))
+
+    @property
+    def modules(self) -> dict[str, tuple[int, ...]]:
+        """The numbers of each module's weight layers, more than one where it has groups; by the module's name."""
+        names = dict.fromkeys(place.module for place in self._places)
+        return {name: tuple(k for k, p in enumerate(self._places) if p.module == name) for name in names}
+
+    def with_modules(self, new: Mapping[str, torch.nn.Module]) -> ModuleNet:
+        """The same net with other modules in the places of those named, wherever they are used."""
+        if "" in new:
+            return ModuleNet(new[""], self.example)
+        module = _copied(self.module)
+        by_old = {id(module.get_submodule(name)): m for name, m in new.items()}
+        for parent in list(module.modules()):
+            for name, child in parent._modules.items():
+                if id(child) in by_old:
+                    setattr(parent, name, by_old[id(child)])
+        return ModuleNet(module, self.example)
+
     @property
     def spaces(self) -> tuple[Space, ...]:
-        """The channels that can be removed; see `nets.module_channels`."""
-        from boundlab.nets.module_channels import spaces  # it needs this class
-
-        return spaces(self)
+        """The channels that can be removed."""
+        return self.channels.spaces
 
     def shrink(self, scales: Sequence[np.ndarray]) -> ModuleNet:
         """The net in which channel j of space k counts scales[k][j] times; those that count 0 times are gone."""
@@ -160,17 +264,11 @@ class ModuleNet:
 
         return shrink(self, scales)
 
-    def _tensor(self, x: np.ndarray) -> torch.Tensor:
-        import torch
-
-        kind = next(self.module.parameters()).dtype
-        return torch.from_numpy(np.ascontiguousarray(x)).to(kind)
-
 
 def batches(points: np.ndarray | Batches, size: int = 256) -> Iterator[np.ndarray]:
-    """Cut an array of points into batches; a function without arguments is called for its own."""
+    """Cut an array of points into batches; a function without arguments is called for its own, empty ones left out."""
     if callable(points):
-        yield from (np.asarray(batch) for batch in points())
+        yield from (batch for batch in map(np.asarray, points()) if len(batch))
         return
     for start in range(0, len(points), size):
         yield points[start : start + size]
@@ -182,10 +280,24 @@ def _copied(module: torch.nn.Module) -> torch.nn.Module:
 
     if not isinstance(module, torch.nn.Module):
         raise InvalidParameter(f"a net must be a torch.nn.Module, got {type(module).__name__}.")
-    new = copy.deepcopy(module).cpu().eval()
-    for p in new.parameters():
-        p.requires_grad_(False)
-    return new
+    # weights that a hook computes, as old weight norms and prunings do, cannot be copied with what made them
+    computed = [t for m in module.modules() for t in vars(m).values() if isinstance(t, torch.Tensor) and not t.is_leaf]
+    try:
+        return copy.deepcopy(module, {id(t): t.detach().clone() for t in computed}).cpu().eval().requires_grad_(False)
+    except Exception as fault:
+        raise InvalidParameter(f"a net must be a module that can be copied, got: {fault}.") from fault
+
+
+def _tensor(module: torch.nn.Module, x: np.ndarray) -> torch.Tensor:
+    """Points as a tensor of their own, as the module reads them: it may overwrite its input."""
+    import torch
+
+    kind = next((p.dtype for p in module.parameters()), torch.float32)
+    if np.asarray(x).dtype.kind in "iu" and any(
+        isinstance(m, (torch.nn.Embedding, torch.nn.EmbeddingBag)) for m in module.modules()
+    ):
+        kind = torch.int64
+    return torch.tensor(np.ascontiguousarray(x), dtype=kind)
 
 
 def _layers(
@@ -201,15 +313,16 @@ def _layers(
         for p in m.parameters(recurse=False):
             owners.setdefault(id(p), []).append(name)
     hooks = [m.register_forward_pre_hook(lambda m, _: calls.append(names[id(m)])) for m in module.modules()]
-    kind = next(module.parameters(), torch.zeros(0)).dtype
     try:
         with torch.inference_mode():
-            module(torch.from_numpy(np.ascontiguousarray(example)).to(kind))
+            found = module(_tensor(module, example))
     except Exception as fault:
         raise InvalidParameter(f"a net must run on its example of shape {example.shape}, got: {fault}.") from fault
     finally:
         for hook in hooks:
             hook.remove()
+    if not isinstance(found, torch.Tensor):
+        raise InvalidParameter(f"a net must give one tensor, got {type(found).__name__}.")
     layers: list[WeightLayer] = []
     places: list[_Place] = []
     kept: dict[str, str] = {}
@@ -235,7 +348,8 @@ def _reason(m: Any, calls: int, own: Mapping[str, Any], owners: Mapping[int, lis
 
     if not isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         return f"{type(m).__name__} is no linear or convolutional layer"
-    if type(m).forward not in {nn.Linear.forward, nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward}:
+    plain = {nn.Linear.forward, nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward}
+    if type(m).forward not in plain or "forward" in vars(m):
         return f"{type(m).__name__} has a forward of its own"
     if "weight" not in own:
         return "the weight is computed from other parameters"
@@ -283,12 +397,14 @@ class _Watched:
         self.hooks = []
         for name, wanted in of_module.items():
 
-            def hook(m: Any, args: tuple[Any, ...], wanted: list[tuple[int, int]] = wanted) -> None:
+            def hook(
+                m: Any, args: tuple[Any, ...], named: dict[str, Any], wanted: list[tuple[int, int]] = wanted
+            ) -> None:
                 for k, group in wanted:
-                    for block in patches(m, args[0], group):
+                    for block in patches(m, args[0] if args else named["input"], group):
                         see(k, block)
 
-            self.hooks.append(modules[name].register_forward_pre_hook(hook))
+            self.hooks.append(modules[name].register_forward_pre_hook(hook, with_kwargs=True))
 
     def __enter__(self) -> None:
         return None
@@ -296,43 +412,3 @@ class _Watched:
     def __exit__(self, *_: object) -> None:
         for hook in self.hooks:
             hook.remove()
-
-
-def patches(m: Any, x: torch.Tensor, group: int) -> Iterator[np.ndarray]:
-    """The patches of one group that a layer reads, (points, positions, in) float64, in blocks of points."""
-    import torch
-
-    if isinstance(m, torch.nn.Linear):
-        rows = x.reshape(len(x), -1, x.shape[-1]) if x.ndim > 1 else x[None, None]
-        step = max(1, BLOCK // max(1, rows[0].numel()))
-        for start in range(0, len(rows), step):
-            yield rows[start : start + step].double().numpy()
-        return
-    dims = len(m.kernel_size)
-    x = x if x.ndim == dims + 2 else x[None]
-    width = m.in_channels // m.groups
-    x = x[:, group * width : (group + 1) * width]
-    before, after = _padding(m)
-    flat = [side for pair in zip(reversed(before), reversed(after), strict=True) for side in pair]
-    x = torch.nn.functional.pad(x, flat)
-    spans = [d * (k - 1) + 1 for d, k in zip(m.dilation, m.kernel_size, strict=True)]
-    for axis, (span, stride, dilation) in enumerate(zip(spans, m.stride, m.dilation, strict=True)):
-        x = x.unfold(2 + axis, span, stride)[..., ::dilation]
-    # (points, channels, *places, *kernel) -> (points, places, channels * kernel)
-    x = x.permute(0, *range(2, 2 + dims), 1, *range(2 + dims, 2 + 2 * dims))
-    places = int(np.prod(x.shape[1 : 1 + dims]))
-    inner = width * int(np.prod(m.kernel_size))
-    step = max(1, BLOCK // max(1, places * inner))
-    for start in range(0, len(x), step):
-        block = x[start : start + step]
-        yield block.reshape(len(block), places, inner).double().numpy()
-
-
-def _padding(m: Any) -> tuple[list[int], list[int]]:
-    """Zeros before and after each axis; for "same" the longer side is the one after, as torch has it."""
-    if m.padding == "valid":
-        return [0] * len(m.kernel_size), [0] * len(m.kernel_size)
-    if m.padding == "same":
-        total = [d * (k - 1) for d, k in zip(m.dilation, m.kernel_size, strict=True)]
-        return [t // 2 for t in total], [t - t // 2 for t in total]
-    return list(m.padding), list(m.padding)

@@ -30,7 +30,7 @@ def network_of_onnx(path: str) -> Network:
         import onnx.reference
     except ImportError:
         raise InvalidParameter("reading .onnx needs the extra onnx: pip install 'boundlab[onnx]'.") from None
-    model = _model(path)
+    model = read_model(path)
     walk = _Walk(model)
     net, batch = walked(walk.chain, walk.shape)
     try:
@@ -48,7 +48,8 @@ def network_of_onnx(path: str) -> Network:
     return net
 
 
-def _model(path: str) -> Any:
+def read_model(path: str) -> Any:
+    """Return the checked ModelProto of an .onnx or .onnx.gz file, or raise InvalidParameter."""
     import onnx
 
     try:
@@ -102,7 +103,7 @@ class _Walk:
             if any(isinstance(item, Chain) for item in args):
                 values[node.output[0]] = _step(node, args)
             else:
-                values.update(zip(node.output, self._folded(node, args), strict=False))
+                values.update(zip(node.output, folded(self._model, node, args), strict=False))
         end = values.get(self._model.graph.output[0].name)
         if not isinstance(end, Chain):
             raise unsupported("an output that does not depend on the input")
@@ -116,23 +117,24 @@ class _Walk:
                 needed |= set(node.input)
         return kept[::-1]
 
-    def _folded(self, node: Any, args: list[Any]) -> list[Any]:
-        """Run one node on constants, as a graph of its own."""
-        import onnx
-        import onnx.reference
 
-        given = {name: value for name, value in zip(node.input, args, strict=True) if name}
-        inputs = [
-            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
-            for name, value in given.items()
-        ]
-        outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
-        graph = onnx.helper.make_graph([node], "constant", inputs, outputs)
-        model = onnx.helper.make_model(graph, opset_imports=list(self._model.opset_import))
-        try:
-            return list(onnx.reference.ReferenceEvaluator(model).run(None, given))
-        except Exception as error:
-            raise unsupported(f"{node.op_type} in the graph, {one_line(error)}") from None
+def folded(model: Any, node: Any, args: list[Any]) -> list[Any]:
+    """Run one node of a model on constants, as a graph of its own, and return its outputs."""
+    import onnx
+    import onnx.reference
+
+    given = {name: value for name, value in zip(node.input, args, strict=True) if name}
+    inputs = [
+        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in given.items()
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
+    graph = onnx.helper.make_graph([node], "constant", inputs, outputs)
+    alone = onnx.helper.make_model(graph, opset_imports=list(model.opset_import))
+    try:
+        return list(onnx.reference.ReferenceEvaluator(alone).run(None, given))
+    except Exception as error:
+        raise unsupported(f"{node.op_type} in the graph, {one_line(error)}") from None
 
 
 def _step(node: Any, args: list[Any]) -> Chain:

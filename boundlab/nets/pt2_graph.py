@@ -61,12 +61,14 @@ def _archive(archive: zipfile.ZipFile) -> Graph:
 
 def _graph(module: dict[str, Any], stored: Mapping[str, torch.Tensor]) -> Graph:
     constants: dict[str, torch.Tensor] = {}
+    names: dict[str, str] = {}
     inputs: list[str] = []
     for spec in module["signature"]["input_specs"]:
         ((kind, body),) = spec.items()
         if kind == "user_input":
             inputs.append(body["arg"]["as_tensor"]["name"])
         elif kind in ("parameter", "buffer", "tensor_constant"):
+            names[body["arg"]["name"]] = body[f"{kind}_name"]
             constants[body["arg"]["name"]] = stored[body[f"{kind}_name"]]
         else:
             raise unsupported(f"an input of kind {kind}")
@@ -83,6 +85,7 @@ def _graph(module: dict[str, Any], stored: Mapping[str, torch.Tensor]) -> Graph:
         input=inputs[0],
         shape=tuple(size or 2 for size in sizes),  # a dynamic batch is walked with two points
         output=outputs[0]["as_tensor"]["name"],
+        names=names,
     )
 
 
@@ -91,11 +94,19 @@ def _op(node: dict[str, Any]) -> Iterator[Op]:
     target = node["target"].removeprefix("torch.ops.")
     args = tuple(_argument(item["arg"]) for item in node["inputs"] if item["kind"] != 2)
     kwargs = {item["name"]: _argument(item["arg"]) for item in node["inputs"] if item["kind"] == 2}
-    if len(node["outputs"]) == 1:
-        ((_, value),) = node["outputs"][0].items()
+    outputs = [output.popitem() for output in map(dict, node["outputs"])]
+    target = target if "." in target else f"operator.{target}"
+    if len(outputs) == 1 and outputs[0][0] != "as_tensors":
+        value = outputs[0][1]
         name = value.get("name") or value.get("as_name") if isinstance(value, dict) else None
         if name:
-            yield Op(str(name), target if "." in target else f"operator.{target}", args, kwargs)
+            yield Op(str(name), target, args, kwargs)
+        return
+    names = [item["name"] for kind, value in outputs for item in (value if kind == "as_tensors" else [value])]
+    if names:  # several results: one operation, and one for each that picks it
+        together = "/".join(names)
+        yield Op(together, target, args, kwargs)
+        yield from (Op(name, "_operator.getitem", (Ref(together), k), {}) for k, name in enumerate(names))
 
 
 def _argument(argument: dict[str, Any]) -> Any:
@@ -105,6 +116,8 @@ def _argument(argument: dict[str, Any]) -> Any:
         return value
     if kind == "as_tensor":
         return Ref(value["name"])
+    if kind == "as_tensors":
+        return [Ref(item["name"]) for item in value]
     if kind == "as_optional_tensor":
         return _argument(value)
     if kind == "as_sym_int":

@@ -9,7 +9,7 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -51,6 +51,14 @@ class Graph:
     input: str
     shape: tuple[int, ...]
     output: str
+    names: Mapping[str, str] = field(default_factory=dict)  # what the module calls its constants
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights, and so of the input."""
+        import torch
+
+        return next((t.dtype for t in self.constants.values() if t.is_floating_point()), torch.float32)
 
     def live(self) -> Iterator[Op]:
         """Yield the operations that the output depends on, in order."""
@@ -71,7 +79,7 @@ class Graph:
         """Return the output for one input tensor, by calling every operation."""
         values: dict[str, Any] = {k: t.clone() for k, t in self.constants.items()} | {self.input: x.clone()}
         for op in self.live():
-            values[op.name] = _call(op, values)
+            values[op.name] = run_op(op, values)
         return values[self.output]
 
     def chain(self, shape: tuple[int, ...], batch: int) -> Chain:
@@ -79,10 +87,10 @@ class Graph:
         values: dict[str, Any] = {k: t.clone() for k, t in self.constants.items()}
         values[self.input] = Chain.start(shape, batch)
         for op in self.live():
-            args = _filled(op.args, values)
-            kwargs = _filled(op.kwargs, values)
-            on_path = any(isinstance(item, Chain) for item in _flat((args, kwargs)))
-            values[op.name] = _step(op.target, args, kwargs) if on_path else _call(op, values)
+            args = filled(op.args, values)
+            kwargs = filled(op.kwargs, values)
+            on_path = any(isinstance(item, Chain) for item in flat((args, kwargs)))
+            values[op.name] = _step(op.target, args, kwargs) if on_path else run_op(op, values)
             if op.in_place and op.args and isinstance(op.args[0], Ref):
                 values[op.args[0].name] = values[op.name]
         end = values[self.output]
@@ -112,7 +120,7 @@ def network_of_graph(graph: Graph) -> Network:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hold back what torch prints, logs and warns of: what matters becomes one exception."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -124,7 +132,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-@_quiet()
+@quiet()
 def network_of_module(module: Any, *, features: int | None) -> Network:
     """Return the Network of a torch.nn.Module, checked against the module itself on 8 random inputs.
 
@@ -142,7 +150,7 @@ def network_of_module(module: Any, *, features: int | None) -> Network:
 
     if features is not None:
         features = positive_int("features", features)
-    module = _copied(getattr(module, "_orig_mod", module))  # _orig_mod: what torch.compile wraps
+    module = copied(getattr(module, "_orig_mod", module))  # _orig_mod: what torch.compile wraps
     shapes = _shapes(module, features)
     failures: list[Exception] = []
     tries = [(torch.float64, 1e-6), (torch.float32, 1e-4)]
@@ -152,7 +160,7 @@ def network_of_module(module: Any, *, features: int | None) -> Network:
         candidate = module.to(dtype)
         for shape in shapes:
             try:
-                graph = _exported(candidate, torch.zeros(shape, dtype=dtype))
+                graph = graph_of_module(candidate, torch.zeros(shape, dtype=dtype))
                 with torch.no_grad():
                     net = graph.chain(shape, 1).network()
                     require_equal(net, _runner(candidate, dtype), shape=shape, batch=1, points=8, eps=eps)
@@ -203,7 +211,7 @@ def _step(target: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _elementwise("sub", rest[0], a, 1, refusal)
     if kind in ("linear", "addmm", "mm", "matmul"):
         return _product(kind, args, kwargs, refusal)
-    if not isinstance(a, Chain) or any(isinstance(item, Chain) for item in _flat((rest, kwargs))):
+    if not isinstance(a, Chain) or any(isinstance(item, Chain) for item in flat((rest, kwargs))):
         raise refusal
     if kind == "relu":
         return a.relu()
@@ -277,18 +285,18 @@ def _rearranged(kind: str, where: np.ndarray, rest: list[Any], kwargs: dict[str,
         raise unsupported(f"aten.{kind} in the graph on a tensor of shape {where.shape}, {one_line(error)}") from None
 
 
-def _call(op: Op, values: Mapping[str, Any]) -> Any:
+def run_op(op: Op, values: Mapping[str, Any]) -> Any:
     """Run one operation on plain values; only ATen and the arithmetic of sizes may be called."""
     import torch
 
     namespace, kind, overload = [*op.target.split("."), ""][:3]
-    if namespace == "_operator" and kind in ("add", "sub", "mul", "floordiv", "neg"):
+    if namespace == "_operator" and kind in ("add", "sub", "mul", "floordiv", "neg", "getitem"):
         call = getattr(operator, kind)
     elif namespace == "aten" and kind != "from_file" and hasattr(torch.ops.aten, kind):
         call = getattr(getattr(torch.ops.aten, kind), overload)
     else:
         raise unsupported(f"{op.target.rstrip('.')} in the graph")
-    return call(*_filled(op.args, values), **_filled(op.kwargs, values))
+    return call(*filled(op.args, values), **filled(op.kwargs, values))
 
 
 def _float(value: Any) -> np.ndarray:
@@ -300,32 +308,32 @@ def _constant(value: Any) -> Any:
     return value if isinstance(value, Chain) else _float(value)
 
 
-def _flat(value: Any) -> Iterator[Any]:
+def flat(value: Any) -> Iterator[Any]:
     """Yield the leaves of nested tuples, lists and dicts; a Ref is a leaf."""
     if isinstance(value, Ref) or not isinstance(value, (tuple, list, dict)):
         yield value
     else:
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _flat(item)
+            yield from flat(item)
 
 
 def _names(value: Any) -> Iterator[str]:
-    return (leaf.name for leaf in _flat(value) if isinstance(leaf, Ref))
+    return (leaf.name for leaf in flat(value) if isinstance(leaf, Ref))
 
 
-def _filled(value: Any, values: Mapping[str, Any]) -> Any:
+def filled(value: Any, values: Mapping[str, Any]) -> Any:
     """Return `value` with every Ref replaced by what it names."""
     if isinstance(value, Ref):
         return values[value.name]
     if isinstance(value, dict):
-        return {key: _filled(item, values) for key, item in value.items()}
-    return type(value)(_filled(item, values) for item in value) if isinstance(value, (tuple, list)) else value
+        return {key: filled(item, values) for key, item in value.items()}
+    return type(value)(filled(item, values) for item in value) if isinstance(value, (tuple, list)) else value
 
 
 # --------------------------------------------------------------------------------------------------------- a module
 
 
-def _copied(module: Any) -> Any:
+def copied(module: Any) -> Any:
     """Return a copy of the module on the CPU in eval mode; what torch.nn.utils.prune recomputes is copied by value."""
     import torch
 
@@ -358,7 +366,7 @@ def _shapes(module: Any, features: int | None) -> list[tuple[int, ...]]:
     return shapes
 
 
-def _exported(module: Any, example: torch.Tensor) -> Graph:
+def graph_of_module(module: Any, example: torch.Tensor) -> Graph:
     """Return the ATen graph of a module for an example input, or raise what the module or torch.export raises."""
     import torch
     from torch.fx.node import map_arg
@@ -387,7 +395,12 @@ def _exported(module: Any, example: torch.Tensor) -> Graph:
         raise unsupported(f"a module with {len(inputs)} inputs and {len(outputs)} outputs")
     constants = {name: tensors[key].detach() for name, key in held.items()}
     return Graph(
-        ops=tuple(ops), constants=constants, input=inputs[0], shape=tuple(example.shape), output=outputs[0].name
+        ops=tuple(ops),
+        constants=constants,
+        input=inputs[0],
+        shape=tuple(example.shape),
+        output=outputs[0].name,
+        names=held,
     )
 
 

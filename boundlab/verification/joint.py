@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from boundlab._errors import positive, probability
+from boundlab._errors import InvalidParameter, positive, probability
 from boundlab._theory import implements
 from boundlab.compressors.method import Redraw
 from boundlab.nets.groups import side_sums
@@ -29,6 +29,8 @@ def joint_claim(compression: Compression, eps: float | None, delta: float | None
     `eps` is the relative error of f̂ ∈ (1 ± eps) f, or None for Theorem B's envelope; `delta` None is the compressor's.
     """
     method = compression.compressor
+    if not compression.plans[0].theorem and (eps is None or delta is None):
+        raise InvalidParameter(f"eps and delta must both be given for {method.name}, which promises nothing by itself.")
     if eps is not None:
         positive("eps", eps)
     failing = probability("delta", method.delta if delta is None else delta)

@@ -26,7 +26,7 @@ from boundlab._theory import implements
 from boundlab.concentration.betting import mean_lower_limit, mean_upper_limit
 from boundlab.concentration.multiplicative import lower_rate, upper_rate
 from boundlab.coresets.sensitivity_sampling import SLACK
-from boundlab.records import Record, Row, SamplePlan
+from boundlab.records import Law, Record, Row, SamplePlan
 from boundlab.verification.running.streams import stream
 from boundlab.verification.tilted_sums import SampledSum, Tail, WholeSum, simulate
 
@@ -295,6 +295,8 @@ def rare_failure_of(
         raise InvalidParameter("x must be finite and at least 0: take one call for each part of a signed input.")
     if not m.any():
         raise InvalidParameter("the plan must sample some group, got only exact or dropped ones.")
+    if plan.law is not Law.MULTINOMIAL or (plan.certain & groups.spread(m > 0)).any():
+        raise InvalidParameter("the plan must draw with replacement from all edges of a group, as CoreNet does.")
     terms = np.abs(groups.take(w)) * a[groups.columns]
     error = plan.eps if eps is None else np.full(len(groups), positive("eps", eps))
     sampled = np.flatnonzero(m)

@@ -1,0 +1,188 @@
+"""Prune and retrain LeNet-300-100 on MNIST: the headline of the neuron-coreset paper, and curves for every method.
+
+Writes retraining.json, retraining.md and two figures beside this file. `make results` runs it; what is finished is kept
+in build/results, so that an interrupted run goes on. An hour on two cores.
+
+    python docs/results/retraining.py [--seeds 5] [--jobs 2]
+
+The last 5,000 training images were used to choose the schedules below; no number here was chosen by the test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import boundlab as bl
+from boundlab.compressors import baselines, sipp
+from boundlab.compressors.filter_baselines import LargestFilters, UniformFilters
+from boundlab.compressors.method import Method
+from boundlab.compressors.neuron_coresets import NeuronCoresetBudget
+from boundlab.compressors.snip import SNIP
+from boundlab.nets.module_net import ModuleNet
+from boundlab.records import Law
+from boundlab.retraining import Labelled, Training, error_rate, fine_tune, prune_retrain
+
+HERE = Path(__file__).parent
+WORK = HERE.parents[1] / "build" / "results"
+SIZES = (784, 300, 100, 10)
+DENSE = Training(epochs=30, lr=0.1, batch=128, weight_decay=1e-4)
+TUNE = Training(epochs=30, lr=0.05, batch=128, weight_decay=1e-4)
+SMALL = Training(epochs=60, lr=0.1, batch=128, weight_decay=1e-4)
+CURVE = Training(epochs=10, lr=0.05, batch=128, weight_decay=1e-4)
+PARAMETERS = 26_500
+"""What the paper's compressed net holds, about: 10 % of 266,610."""
+WIDTHS = ((33, 11), (28, 100))
+"""Hidden layers of small nets of that size: in proportion to the large one, and with the second one as it is."""
+KEEP = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+CALIBRATION = 1_000
+RADIUS = 28.0
+"""All images are in this ball: 784 numbers in [0, 1]."""
+
+Job = tuple[str, int, str]  # what, seed, which
+
+
+@cache
+def mnist() -> dict[str, Labelled]:
+    """Points to train on, to choose schedules by, and to judge by."""
+    data = bl.load_data("mnist")
+    if data.x_train is None or data.y_train is None or data.x_test is None or data.y_test is None:
+        raise SystemExit("MNIST is missing: BOUNDLAB_DATA must name a folder that has it.")
+    x, y = data.x_train.astype(np.float32), data.y_train
+    return {
+        "train": (x[:55_000], y[:55_000]),
+        "validation": (x[55_000:], y[55_000:]),
+        "test": (data.x_test.astype(np.float32), data.y_test),
+    }
+
+
+def scratch(sizes: tuple[int, ...], seed: int, training: Training) -> bl.Network:
+    """A net of these sizes, trained from scratch; kept on disk."""
+    record = WORK / f"scratch_{'-'.join(map(str, sizes))}_{training.epochs}_{seed}.npz"
+    return fine_tune(bl.random_network(sizes, rng=seed), mnist()["train"], training, rng=seed, record=record)
+
+
+def neurons(share: float, parameters: int) -> dict[str, Callable[[], Method]]:
+    """Ways to remove neurons."""
+    return {
+        "neuron coreset": lambda: NeuronCoresetBudget(share=share, radius=RADIUS),
+        "neuron coreset, pivotal": lambda: NeuronCoresetBudget(share=share, radius=RADIUS, law=Law.PIVOTAL),
+        "largest neurons": lambda: LargestFilters(parameters=parameters),
+        "uniform neurons": lambda: UniformFilters(parameters=parameters),
+    }
+
+
+def weights(nnz: int) -> dict[str, Callable[[], Method]]:
+    """Ways to remove weights."""
+    labels = mnist()["train"][1][:CALIBRATION]
+    return {
+        "magnitude": lambda: baselines.Magnitude(nnz=nnz),
+        "magnitude per layer": lambda: baselines.LayerMagnitude(nnz=nnz),
+        "SiPP det": lambda: sipp.SiPPDet(nnz=nnz),
+        "SiPP rand": lambda: sipp.SiPPRand(nnz=nnz),
+        "SiPP hybrid": lambda: sipp.SiPPHybrid(nnz=nnz),
+        "SiPP, best split": lambda: sipp.SiPP(nnz=nnz),
+        "SiPP, threshold": lambda: sipp.SiPPThreshold(nnz=nnz),
+        "CoreNet": lambda: bl.CoreNetBudget(nnz=nnz),
+        "SNIP": lambda: SNIP(nnz=nnz, labels=labels),
+        "l1 sampling": lambda: baselines.L1Sampling(nnz=nnz),
+        "l2 sampling": lambda: baselines.L2Sampling(nnz=nnz),
+        "l1-l2 sampling": lambda: baselines.MixedSampling(nnz=nnz),
+        "uniform": lambda: baselines.Uniform(nnz=nnz),
+    }
+
+
+def run(job: Job) -> dict[str, Any]:
+    """One line of the results; kept on disk."""
+    what, seed, which = job
+    kept = WORK / f"{what}_{seed}_{which.replace(' ', '-').replace(',', '')}.json"
+    if kept.exists():
+        return json.loads(kept.read_text(encoding="utf-8"))
+    row = {"what": what, "seed": seed, "which": which} | _run(what, seed, which)
+    kept.write_text(json.dumps(row), encoding="utf-8")
+    return row
+
+
+def _run(what: str, seed: int, which: str) -> dict[str, Any]:
+    data = mnist()
+    if what == "dense":
+        return _told(scratch(SIZES, seed, DENSE))
+    if what == "small":
+        return _told(scratch((784, *map(int, which.split("-")), 10), seed, SMALL))
+    net = scratch(SIZES, seed, DENSE)
+    if what == "neurons":
+        name, start = which.split(" / ")
+        schedule = [neurons(0.11, PARAMETERS)[name]()]
+        training = TUNE
+        if start == "three rounds":
+            shares, left = (0.48, 0.23, 0.48), (134_000, 59_500, PARAMETERS)
+            schedule = [neurons(s, p)[name]() for s, p in zip(shares, left, strict=True)]
+            training = Training(epochs=10, lr=TUNE.lr, batch=TUNE.batch, weight_decay=TUNE.weight_decay)
+    else:
+        name, keep = which.split(" / ")
+        schedule, training, start = [weights(round(float(keep) * net.nnz))[name]()], CURVE, "reweighted"
+    points = data["train"][0][:CALIBRATION]
+    found = prune_retrain(
+        net,
+        schedule,
+        data["train"],
+        training=training,
+        judge=data["test"],
+        points=points,
+        reweighted=start != "original values",
+        rng=seed,
+    )
+    last = found.rounds[-1]
+    return _told(found.net) | {
+        "before": found.original,
+        "pruned": found.rounds[0].pruned,
+        "parameters": last.parameters,
+    }
+
+
+def _told(net: bl.Network | ModuleNet) -> dict[str, Any]:
+    errors = {name: error_rate(net, points) for name, points in mnist().items()}
+    widths = [len(layer.weight) for layer in net.layers]
+    return errors | {"widths": widths, "nnz": net.nnz, "parameters": net.parameters}
+
+
+def jobs(seeds: int) -> list[Job]:
+    """All lines: the dense nets first, for the others start from them."""
+    starts = ("reweighted", "original values", "three rounds")
+    ways = [f"{name} / {start}" for name in neurons(1.0, 1) for start in starts]
+    points = [f"{name} / {keep:g}" for name in weights(1) for keep in KEEP]
+    found: list[Job] = [("dense", seed, "300-100") for seed in range(seeds)]
+    found += [("small", seed, f"{a}-{b}") for seed in range(seeds) for a, b in WIDTHS]
+    found += [("weights", seed, point) for seed in range(min(3, seeds)) for point in points]
+    return found + [("neurons", seed, way) for seed in range(seeds) for way in ways]
+
+
+def main() -> None:
+    """Run what is missing, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args()
+    WORK.mkdir(parents=True, exist_ok=True)
+    rows, start = [run(job) for job in jobs(asked.seeds) if job[0] == "dense"], time.monotonic()
+    rest = [job for job in jobs(asked.seeds) if job[0] != "dense"]
+    with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
+        for done, future in enumerate(as_completed([pool.submit(run, job) for job in rest]), 1):
+            rows.append(future.result())
+            sys.stderr.write(f"\r{done} of {len(rest)} after {time.monotonic() - start:.0f} s")
+    rows.sort(key=lambda r: (r["what"], r["which"], r["seed"]))
+    (HERE / "retraining.json").write_text(json.dumps(rows, indent=0), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
