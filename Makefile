@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test install bench evidence clean
+.PHONY: demo test install bench evidence results clean
 
 demo: install
 	$(BIN)/boundlab demo --out report
@@ -27,6 +27,10 @@ bench: install
 evidence: install
 	$(BIN)/pytest tests -q -m evidence
 	$(BIN)/python -m proofs_checks --record --effort 10
+
+results: install
+	$(BIN)/python docs/results/nets.py
+	$(BIN)/python docs/results/retraining.py
 
 clean:
 	rm -rf .venv report build *.egg-info .pytest_cache .ruff_cache .benchmarks
