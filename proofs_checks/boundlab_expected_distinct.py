@@ -48,13 +48,13 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="records.py",
-        old="kept = np.where(m > 0, -np.expm1(m * np.log1p(-q)), 0.0)",
-        new="kept = np.where(m > 1, -np.expm1((m - 1) * np.log1p(-q)), 0.0)",
+        old="np.where(draws > 0, -np.expm1(draws * np.log1p(-q)), 0.0)",
+        new="np.where(draws > 1, -np.expm1((draws - 1) * np.log1p(-q)), 0.0)",
     ),
     Mutation(
         file="records.py",
-        old="return np.where(self.exact, self.groups.edges, self.groups.sums(kept))",
-        new="return self.groups.sums(kept)",
+        old="return self.groups.sums(certain.astype(np.float64)) + kept",
+        new="return kept",
     ),
     Mutation(file="compressors/corenet.py", old="if kept(mid) <= nnz:", new="if kept(mid) <= 1.05 * nnz:"),
 )

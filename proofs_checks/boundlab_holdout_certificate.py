@@ -46,13 +46,13 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="certificates.py",
-        old='"coins": compression.compressor.delta / 2, "bad points": limit',
-        new='"coins": compression.compressor.delta / 4, "bad points": limit',
+        old='coins = {"coins": compression.compressor.delta / 2} if chance else {}',
+        new='coins = {"coins": compression.compressor.delta / 4} if chance else {}',
     ),
     Mutation(
         file="certificates.py",
-        old="limit = upper_limit(count, points, CONFIDENCE)",
-        new="limit = max(count, 1) / points",
+        old='{"bad points": upper_limit(count, points, CONFIDENCE)}',
+        new='{"bad points": max(count, 1) / points}',
     ),
     Mutation(
         file="certificates.py",

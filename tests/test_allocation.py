@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,10 @@ def test_draws_for_many_groups_at_once_are_those_of_each_alone() -> None:
 def test_border(call) -> None:
     with pytest.raises(InvalidParameter):
         call()
+
+
+def test_a_probability_near_zero_needs_more_draws_than_floats_can_count() -> None:
+    q = np.array([1.0 - 3e-19, 1e-19, 2e-19])
+    found = draws_for_distinct(q, np.array([0, 3]), np.array([2.0]))
+    # the mean is 1 + (1 - e^{-N 1e-19}) + (1 - e^{-N 2e-19}) <= 2: with y = e^{-N 1e-19}, y + y^2 = 1
+    assert found[0] == pytest.approx(-math.log((math.sqrt(5) - 1) / 2) / 1e-19, rel=1e-9)

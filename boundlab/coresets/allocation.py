@@ -221,7 +221,7 @@ def draws_for_distinct(probabilities: np.ndarray, indptr: np.ndarray, wanted: np
     high = 2.0 * low
     while (short := drawn & fits(high)).any():
         low, high = np.where(short, high, low), np.where(short, 2.0 * high, high)
-    while (drawn & ((mid := np.floor(0.5 * (low + high))) > low)).any():
+    while (drawn & ((mid := np.floor(0.5 * (low + high))) > low) & (mid < high)).any():  # beyond 2^53 floats have gaps
         good = fits(mid)
         low, high = np.where(good, mid, low), np.where(good, high, mid)
     return np.where(drawn, low, np.where((cut >= 1.0) & (edges == 1), 1.0, 0.0))
