@@ -11,6 +11,7 @@ from boundlab import _errors
 from boundlab._errors import InvalidParameter, PremiseViolated
 from boundlab._theory import implements
 from boundlab.compressors.constants import constants
+from boundlab.compressors.corenet_neurons import Amplified
 from boundlab.compressors.method import fingerprints
 from boundlab.concentration.binomial import upper_limit
 from boundlab.nets.condition import condition_numbers
@@ -52,6 +53,13 @@ def certify(
         if `points` does not fit the net, or no theorem covers it: on modules other than fully connected nets plans are
         statements about single neurons, and a published form that is refuted certifies nothing.
     """
+    if isinstance(compression, Amplified):
+        raise InvalidParameter("the best of several draws has no promise over coins: use certify_on_holdout.")
+    if isinstance(compression, Compressed) and not any(p.theorem for p in compression.plans):
+        raise InvalidParameter(
+            f"a certificate needs a method with a theorem, got {compression.compressor.name}, which promises nothing: "
+            "use certify_on_holdout, or verify with an eps and a delta of your own."
+        )
     if isinstance(compression, Compressed) and not isinstance(compression, Compression):
         raise InvalidParameter(
             f"a certificate needs a fully connected net with thinned-out weights, got a {type(compression).__name__}: "

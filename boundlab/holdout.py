@@ -44,7 +44,8 @@ def certify_on_holdout(
     compression : what `compress` returned, for any net and any method; it needs `original`, `net` and `calibration`
     points : (points, ...) fresh inputs as the net reads them, or a function without arguments that returns batches:
         an i.i.d. sample that neither training nor calibration has seen
-    share : in (0, 1), the share of inputs on which the error may be larger than r
+    share : in (0, 1), the share of inputs on which the error may be larger than r; also what counts as asked for where
+        the method has no delta of its own
     independent : the caller's word that training has not seen the points; None: not declared
 
     Returns
@@ -65,17 +66,20 @@ def certify_on_holdout(
     """
     original, net, calibration = _parts(compression)
     probability("share", share)
-    changed, shared, width, ratios = 0, 0, 0, []
+    changed, shared, width, ratios, seen = 0, 0, 0, [], set()
     for batch in batches(points):
         if not np.isfinite(batch).all():
             raise InvalidParameter("points must be finite, got NaN or infinite entries.")
         f, g = original(batch), net(batch)
         if not (np.isfinite(f).all() and np.isfinite(g).all()):
             raise InvalidParameter("outputs must be finite on the hold-out, got NaN or infinite ones.")
-        f, g = f.reshape(len(f), -1), g.reshape(len(g), -1)
+        if f.ndim != 2 or g.shape != f.shape:
+            raise InvalidParameter(f"outputs must have shape (points, outputs), got {f.shape} and {g.shape}.")
         width = f.shape[1]
         changed += int(np.count_nonzero(f.argmax(axis=1) != g.argmax(axis=1)))
-        shared += sum(digest in calibration for digest in fingerprints(batch.reshape(len(batch), -1)))
+        digests = fingerprints(batch.reshape(len(batch), -1))
+        shared += sum(digest in calibration for digest in digests)
+        seen.update(digests)
         error, size = np.abs(g - f).sum(axis=1), np.abs(f).sum(axis=1)
         ratios.append(np.divide(error, size, out=np.where(error > 0, np.inf, 0.0), where=size > 0))
     relative = np.sort(np.concatenate(ratios)) if ratios else np.zeros(0)
@@ -87,24 +91,25 @@ def certify_on_holdout(
     decides = width > 1
     delta = upper_limit(changed, n, CONFIDENCE / 2) if decides else share
     return Certificate(
-        claim="argmax f̂(x) = argmax f(x)" if decides else f"|f̂(x) - f(x)| ≤ {limit:.3g} |f(x)|",
+        claim="argmax f̂(x) = argmax f(x)" if decides else f"|f̂(x) - f(x)| ≤ {limit!r} |f(x)|",
         over="x",
         eps=None if decides else limit,
         delta=delta,
-        requested_delta=getattr(getattr(compression, "compressor", None), "delta", 1.0),
+        requested_delta=getattr(getattr(compression, "compressor", None), "delta", share),
         theorem="boundlab_holdout_certificate",
         premises=(
             unseen(independent),
             Premise(
                 text="the hold-out is an i.i.d. sample that the plan was not made on",
-                status=Status.VIOLATED if contaminated(shared, n) else Status.ASSUMED,
-                evidence=f"{shared} of {n} hold-out points also calibrated the plan",
-                numbers={"shared": float(shared), "points": float(n)},
+                status=Status.VIOLATED if contaminated(max(shared, n - len(seen)), n) else Status.ASSUMED,
+                evidence=f"{shared} of {n} hold-out points also calibrated the plan, {n - len(seen)} repeat others",
+                numbers={"shared": float(shared), "points": float(n), "distinct": float(len(seen))},
             ),
         ),
         budget={"changed decisions" if decides else "larger errors": delta},
         confidence_delta=CONFIDENCE,
-        sampled_share=1.0,
+        sampled_share=0.0 if getattr(compression, "unchanged", False) else 1.0,
+        chance=1.0 - 1.0 / width if decides else 1.0,
         error={
             "relative_l1_limit": limit,
             "exceeded_at_most": share,

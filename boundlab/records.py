@@ -333,16 +333,17 @@ class Certificate(Record):
     budget: Mapping[str, float]
     confidence_delta: float = 0.0
     sampled_share: float
+    chance: float = 1.0  # the delta that a net which knows nothing reaches
     error: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def vacuous(self) -> bool:
-        """True where the promise says nothing: no group is sampled, or delta or the promised error reaches 1.
+        """True where the promise says nothing: no group is sampled, delta reaches chance, or the promised error 1.
 
         A promised error is relative: at 1 or more, the zero net would keep the promise too.
         """
         typical = self.error.get("promised_relative_l1_median", self.eps if self.eps is not None else 0.0)
-        return self.sampled_share == 0 or not self.delta < 1 or not typical < 1
+        return self.sampled_share == 0 or not self.delta < self.chance or not typical < 1
 
     @property
     def void(self) -> bool:

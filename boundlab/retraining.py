@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, labels, positive, positive_int
+from boundlab._errors import InvalidParameter, labels, matrix, one_line, positive, positive_int
 from boundlab.compressors.method import ChannelCompression, Compression, Method, ModuleCompression, compress
 from boundlab.files import arrays_of_npz, writable
+from boundlab.nets.export import module_of_network
+from boundlab.nets.given_points import finite, tensor
 from boundlab.nets.module_net import ModuleNet, batches
 from boundlab.nets.toy import one_thread
 from boundlab.network import Layer, Network
@@ -51,9 +53,9 @@ class Training:
         positive_int("epochs", self.epochs)
         positive_int("batch", self.batch)
         positive("lr", self.lr)
-        if not 0.0 <= self.momentum < 1.0:
+        if not isinstance(self.momentum, (int, float)) or not 0.0 <= self.momentum < 1.0:
             raise InvalidParameter(f"momentum must be in [0, 1), got momentum={self.momentum!r}.")
-        if not 0.0 <= self.weight_decay < float("inf"):
+        if not isinstance(self.weight_decay, (int, float)) or not 0.0 <= self.weight_decay < float("inf"):
             raise InvalidParameter(f"weight_decay must be at least 0 and finite, got {self.weight_decay!r}.")
 
 
@@ -143,6 +145,8 @@ def fine_tune(
     InvalidParameter
         If the labels do not fit, training diverges (a weight is no longer finite), or `record` belongs to another call.
     """
+    if not isinstance(training, Training):
+        raise InvalidParameter(f"training must be a Training, got {type(training).__name__}.")
     x, y = _labelled(net, train)
     seed = _seed(rng)
     module, masks = _trainable(net)
@@ -188,6 +192,8 @@ def prune_retrain(
     InvalidParameter
         If there is no method, or as `compress` and `fine_tune` do.
     """
+    if not isinstance(methods, Sequence) or not all(isinstance(m, Method) for m in methods):
+        raise InvalidParameter(f"methods must be a list of compressors, got {type(methods).__name__}.")
     if not methods:
         raise InvalidParameter("methods must hold at least one method, got none.")
     _labelled(net, judge)
@@ -198,6 +204,9 @@ def prune_retrain(
         _seed(rng),
     )
     if folder is not None:
+        if folder.exists() and not folder.is_dir():
+            raise InvalidParameter(f"a record of rounds must be a folder, got {folder}.")
+        writable(folder / "round_0.npz")
         folder.mkdir(parents=True, exist_ok=True)
     original, rounds = error_rate(net, judge), []
     for k, method in enumerate(methods):
@@ -270,6 +279,9 @@ class _Run:
         self.module, self.masks, self.training, self.seed = module, masks, training, seed
         self.record, self.identity, self.done = None if record is None else Path(record), identity, 0
         self.parameters = dict(module.named_parameters())
+        self.norms = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in module.modules())
+        if self.norms and training.batch == 1:
+            raise InvalidParameter("batch must be at least 2 for a net with batch norms, got batch=1.")
         self.optimizer = torch.optim.SGD(
             self.parameters.values(), lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay
         )
@@ -277,13 +289,13 @@ class _Run:
             self._restore(self.record)
         elif self.record is not None:
             writable(self.record)
+            self.record.parent.mkdir(parents=True, exist_ok=True)
 
     def epoch(self, x: np.ndarray, y: np.ndarray, epoch: int) -> None:
         """One pass over the points, in an order that the seed and the number of the epoch fix."""
         import torch
 
         order = np.random.default_rng([self.seed, epoch]).permutation(len(x))
-        kind = next(iter(self.parameters.values())).dtype
         for group in self.optimizer.param_groups:
             group["lr"] = self.training.lr * 0.5 * (1.0 + np.cos(np.pi * epoch / self.training.epochs))
         self.module.train()
@@ -291,10 +303,10 @@ class _Run:
             torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, 1]).generate_state(1)[0]))
             for start in range(0, len(order), self.training.batch):
                 chosen = order[start : start + self.training.batch]
-                if len(chosen) == 1 and len(order) > 1:
+                if len(chosen) == 1 and self.norms:
                     continue  # a batch norm has no statistics of one point
                 self.optimizer.zero_grad()
-                out = self.module(torch.from_numpy(np.ascontiguousarray(x[chosen])).to(kind))
+                out = self.module(tensor(self.module, x[chosen]))
                 torch.nn.functional.cross_entropy(out, torch.from_numpy(y[chosen])).backward()
                 self.optimizer.step()
                 with torch.no_grad():
@@ -318,8 +330,11 @@ class _Run:
         content = io.BytesIO()
         np.savez(content, identity=np.array(self.identity), done=np.array(self.done), **state)
         draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        draft.write_bytes(content.getvalue())
-        draft.replace(path)
+        try:
+            draft.write_bytes(content.getvalue())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def _restore(self, path: Path) -> None:
         import torch
@@ -327,30 +342,26 @@ class _Run:
         stored = arrays_of_npz(str(path))
         if str(stored.get("identity", "")) != self.identity:
             raise InvalidParameter(f"a record must be one of the same net, data, training and seed, got {path}.")
-        self.done = int(stored["done"])
-        state = {k.removeprefix("module "): torch.from_numpy(v) for k, v in stored.items() if k.startswith("module ")}
-        self.module.load_state_dict(state)
-        for name, p in self.parameters.items():
-            if f"momentum {name}" in stored:
-                self.optimizer.state[p]["momentum_buffer"] = torch.from_numpy(stored[f"momentum {name}"])
+        try:
+            self.done = int(stored["done"])
+            parts = {k: torch.from_numpy(v) for k, v in stored.items() if k.startswith(("module ", "momentum "))}
+            self.module.load_state_dict({k[7:]: v for k, v in parts.items() if k.startswith("module ")})
+            for name, p in self.parameters.items():
+                if f"momentum {name}" in parts:
+                    self.optimizer.state[p]["momentum_buffer"] = parts[f"momentum {name}"].reshape(p.shape)
+        except (KeyError, TypeError, ValueError, RuntimeError) as fault:
+            raise InvalidParameter(f"{path} must be a whole record of a training run, got {one_line(fault)}.") from None
+        if not 0 <= self.done <= self.training.epochs:
+            raise InvalidParameter(f"a record must have at most {self.training.epochs} epochs, got {self.done}.")
 
 
 def _trainable(net: Net) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     """A module with gradients, and for each parameter with zeros where a weight was removed a mask of them."""
-    import torch
-
     if isinstance(net, ModuleNet):
         module = copy.deepcopy(net.module)
         weights = net.weight_names
     else:
-        steps: list[torch.nn.Module] = []
-        for layer in net.layers:
-            linear = torch.nn.Linear(layer.weight.shape[1], layer.weight.shape[0])
-            with torch.no_grad():
-                linear.weight.copy_(torch.from_numpy(layer.weight))
-                linear.bias.copy_(torch.from_numpy(layer.bias))
-            steps += [linear, torch.nn.ReLU()] if layer.relu else [linear]
-        module = torch.nn.Sequential(*steps)
+        module = module_of_network(net).float()  # without initial weights, which would move torch's generator
         weights = frozenset(name for name, _ in module.named_parameters() if name.endswith("weight"))
     for p in module.parameters():
         p.requires_grad_(True)
@@ -372,11 +383,21 @@ def _read_back(net: Net, module: torch.nn.Module) -> Net:
 
 
 def _labelled(net: Net, points: Labelled) -> Labelled:
-    x, y = points
-    x = np.asarray(x)
-    if not len(x) or not np.isfinite(x).all():
-        raise InvalidParameter(f"x must hold at least one point, and finite numbers only, got shape {x.shape}.")
-    return x, labels("y", y, points=len(x), classes=net(x[:1]).shape[1])
+    if not isinstance(net, (Network, ModuleNet)):
+        raise InvalidParameter(f"net must be a Network or a ModuleNet, got {type(net).__name__}.")
+    try:
+        x, y = points
+    except (TypeError, ValueError):
+        raise InvalidParameter("labelled points must be a pair (x, y), got something else.") from None
+    x = finite("x", x)
+    if not len(x):
+        raise InvalidParameter("x must hold at least one point, got none.")
+    if isinstance(net, Network):
+        x = matrix("x", x, columns=net.sizes[0]).astype(x.dtype if x.dtype.kind == "f" else np.float64)
+    shape = net(x[:1]).shape
+    if len(shape) != 2:
+        raise InvalidParameter(f"a net to train must give (points, classes), got shape {shape} for one point.")
+    return x, labels("y", y, points=len(x), classes=shape[1])
 
 
 def _parameters(net: Net) -> int:
@@ -395,6 +416,8 @@ def _identity(net: Net, x: np.ndarray, y: np.ndarray, training: Training, seed: 
     """A digest of all that a training run depends on."""
     found = hashlib.blake2b(repr((training, seed, x.shape, x.dtype)).encode(), digest_size=16)
     module, _ = _trainable(net)
+    found.update(repr(module).encode())  # kinds and settings of its parts, which no array tells
+    found.update(net(x[:8]).tobytes())  # and what its own code makes of them
     for name, value in sorted(module.state_dict().items()):
         found.update(name.encode())
         found.update(value.numpy().tobytes())

@@ -55,8 +55,8 @@ MUTATIONS = (
     ),
     Mutation(
         file="nets/importance.py",
-        old="values = np.minimum(groups.take(np.abs(layer.weight) * best), 1.0)",
-        new="values = groups.take(best)",
+        old="values = np.minimum(groups.take(np.abs(self.weight) * self.best), 1.0)",
+        new="values = groups.take(self.best)",
     ),
 )
 

@@ -33,8 +33,8 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="compressors/method.py",
-        old="np.divide(edges, groups.spread(m) * q, out",
-        new="np.divide(edges, groups.spread(m) * np.sqrt(q), out",
+        old="mean = groups.spread(m) * q",
+        new="mean = groups.spread(m) * np.sqrt(q)",
     ),
     Mutation(file="compressors/method.py", old="if counts[j] > 0:", new="if counts[j] > 1:"),
     Mutation(file="compressors/method.py", old="= counts[j] * worth[j]", new="= worth[j]"),

@@ -53,8 +53,8 @@ MUTATIONS = (
     ),
     Mutation(
         file="nets/importance.py",
-        old="np.minimum(groups.take(np.abs(layer.weight) * best), 1.0)",
-        new="np.minimum(groups.take(best), 1.0)",
+        old="np.minimum(groups.take(np.abs(self.weight) * self.best), 1.0)",
+        new="np.minimum(groups.take(self.best), 1.0)",
     ),
     Mutation(file="nets/groups.py", old="[np.maximum(a, 0.0), np.maximum(-a, 0.0)]", new="[np.maximum(a, 0.0)]"),
 )

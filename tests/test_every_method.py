@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from boundlab import InvalidParameter, Network, UnsupportedLayer, random_network
+from boundlab import InvalidParameter, Network, UnsupportedLayer, certify, random_network, verify
+from boundlab.compressors.baselines import Magnitude
+from boundlab.compressors.corenet_neurons import CoreNetPlusPlus, amplify
 from boundlab.compressors.method import ChannelCompression, Compressor, Method, ModuleCompression, compress
 from boundlab.holdout import certify_on_holdout
 from boundlab.nets.module_net import ModuleNet
+from boundlab.nets.space_sensitivities import space_sensitivities
 from tests import cases
 
 every = pytest.mark.parametrize("method", cases.METHODS, ids=lambda m: m.name)
@@ -121,3 +124,43 @@ def test_nonsense_points_are_refused(method: Method) -> None:
     for bad in (X[:, :5], np.where(X > 0.99, np.nan, X), X[:0]):
         with pytest.raises(InvalidParameter):
             compress(NET, method, bad, rng=0)
+
+
+def test_a_stream_that_changes_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(InvalidParameter, match="same order"):
+        compress(module(), Magnitude(nnz=50), lambda: [IMAGES[rng.permutation(len(IMAGES))]], rng=0)
+
+
+def test_what_promises_nothing_over_coins_is_neither_certified_nor_verified() -> None:
+    small = compress(NET, CoreNetPlusPlus(eps=0.5, K=1.0), X, rng=0)
+    with pytest.raises(InvalidParameter, match="mean error"):
+        verify(small, X)
+    best = amplify(small, np.random.default_rng(8).random((300, 20)), rng=0, tau=3)
+    for judge in (lambda: certify(best, X), lambda: verify(best, X, eps=0.5)):
+        with pytest.raises(InvalidParameter, match="best of several draws"):
+            judge()
+    assert certify_on_holdout(best, np.random.default_rng(8).random((300, 20))).void, "they chose the rows"
+    with pytest.raises(InvalidParameter, match="promises nothing"):
+        certify(compress(NET, Magnitude(nnz=50), X, rng=0), X)
+
+
+class Twice(torch.nn.Module):
+    """One layer reads both halves of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.reader = torch.nn.Conv1d(2, 4, 1), torch.nn.Conv1d(4, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.first(x))
+        n = x.shape[2] // 2
+        return (self.reader(x[:, :, :n]) + self.reader(x[:, :, n:])).mean(2)
+
+
+def test_every_patch_that_a_reader_reads_is_an_event() -> None:
+    short, long = (np.random.default_rng(3).random((10, 2, n)).astype(np.float32) for n in (8, 40))
+    net = ModuleNet(Twice(), long[:1])
+    for order in ((short, long), (long, short)):
+        (found,) = space_sensitivities(net, lambda order=order: order)
+        assert (found.events, found.points) == (2 * 3 * 40, 20), "two signs, three filters, 40 places"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -321,3 +322,30 @@ def test_lewis_weights_refuse_a_linear_hidden_layer() -> None:
     net = Network(layers=(Layer(weight=np.eye(2), bias=np.zeros(2), relu=False), NET.layers[0]))
     with pytest.raises(UnsupportedLayer):
         compress(net, NeuronCoreset(radius=2.0, importance=Importance.LEWIS), POINTS, rng=0)
+
+
+@pytest.mark.parametrize("outgoing", [(2.0**53, 0.5, -(2.0**53)), (1e8, 0.1, -1e8)])
+def test_a_certified_limit_survives_neurons_that_cancel(outgoing: tuple[float, ...]) -> None:
+    # three equal neurons max(x, 0): together they put out (a + b + c) x, which rounding alone can turn into 0
+    f = Network(
+        layers=(
+            Layer(weight=np.ones((3, 1)), bias=np.zeros(3), relu=True),
+            Layer(weight=np.array([outgoing]), bias=np.zeros(1), relu=False),
+        )
+    )
+    g = Network(layers=(f.layers[0], Layer(weight=np.zeros((1, 3)), bias=np.zeros(1), relu=False)))
+    found = worst_case_error(f, g, 1.0, nodes=200)
+    truth = float(sum(map(Fraction, outgoing)))
+    assert found.lower <= truth <= found.upper
+
+
+def test_a_search_finds_no_error_between_equal_nets() -> None:
+    rng = np.random.default_rng(0)
+    first, second, order = rng.normal(size=(5, 2)) * 1e8, rng.normal(size=(4, 5)), rng.permutation(5)
+    last = Layer(weight=rng.normal(size=(1, 4)), bias=np.zeros(1), relu=False)
+
+    def net(rows: np.ndarray) -> Network:
+        layers = (first[rows], second[:, rows])
+        return Network(layers=(*(Layer(weight=w, bias=np.zeros(len(w)), relu=True) for w in layers), last))
+
+    assert worst_case_error(net(np.arange(5)), net(order), 1.0, nodes=0).lower == 0.0

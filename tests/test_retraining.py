@@ -208,3 +208,30 @@ def test_labels_must_fit(net: Network, digits: tuple[Labelled, Labelled]) -> Non
         fine_tune(net, (digits[0][0], digits[0][1] + 5), QUICK, rng=0)
     with pytest.raises(InvalidParameter, match="at least one method"):
         prune_retrain(net, [], digits[0], training=QUICK, judge=digits[1], rng=0)
+
+
+def test_a_batch_of_one_trains_where_it_can(net: Network, digits: tuple[Labelled, Labelled]) -> None:
+    few = digits[0][0][:40], digits[0][1][:40]
+    tuned = fine_tune(net, few, Training(epochs=1, batch=1), rng=0)
+    assert any((a.weight != b.weight).any() for a, b in zip(net.layers, tuned.layers, strict=True))
+    with pytest.raises(InvalidParameter, match="at least 2"):
+        fine_tune(conv_net(images(few)[0][:1]), images(few), Training(batch=1), rng=0)
+
+
+def test_a_record_of_another_architecture_is_refused(digits: tuple[Labelled, Labelled], tmp_path: Path) -> None:
+    few = digits[0][0][:200].astype(np.float32), digits[0][1][:200]
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(64, 8), torch.nn.Linear(8, 10)
+    one, other = (
+        ModuleNet(torch.nn.Sequential(layers[0], act(), layers[1]), few[0][:1])
+        for act in (torch.nn.ReLU, torch.nn.Tanh)
+    )
+    fine_tune(one, few, Training(epochs=1), rng=0, record=tmp_path / "deep" / "run.npz")
+    with pytest.raises(InvalidParameter, match="same net"):
+        fine_tune(other, few, Training(epochs=1), rng=0, record=tmp_path / "deep" / "run.npz")
+
+
+def test_training_leaves_torchs_generator_alone(net: Network, digits: tuple[Labelled, Labelled]) -> None:
+    state = torch.random.get_rng_state()
+    fine_tune(net, (digits[0][0][:40], digits[0][1][:40]), Training(epochs=1), rng=0)
+    assert torch.equal(state, torch.random.get_rng_state())

@@ -51,6 +51,10 @@ def compress_net(args: argparse.Namespace) -> int:
     )
     for name, reason in getattr(small, "kept", {}).items():
         console.print(f"  kept exactly: {name} ({reason})", highlight=False)
+    for name, reason in getattr(small, "stay", {}).items():
+        console.print(f"  keeps its channels: {name} ({reason})", highlight=False)
+    if certificate is None:
+        console.print("nothing is certified: the data have no test part.")
     if certificate is not None:
         word, error = "VOID" if certificate.void else "certified", certificate.error
         console.print(
@@ -58,6 +62,8 @@ def compress_net(args: argparse.Namespace) -> int:
             f"{error['agreement']:.2%}); relative error at most {error['relative_l1_limit']:.3g} but on "
             f"{error['exceeded_at_most']:.0%} of them; wrong with probability {certificate.confidence_delta:g}"
         )
+        for premise in certificate.premises:
+            console.print(f"  {premise.status}: {premise.text} ({premise.evidence})", markup=False, highlight=False)
     console.print(f"The net: {file.path}, {file.size:,} bytes; read back, its outputs differ by {file.difference:.2g}.")
     return 0
 
@@ -66,10 +72,12 @@ def _net(args: argparse.Namespace, x: np.ndarray) -> Any:
     """A Network where a theorem can speak of it, else the module with its batch norms folded."""
     from boundlab._errors import UnsupportedLayer
     from boundlab.nets.folding import fold_batchnorm
-    from boundlab.nets.load import as_network
+    from boundlab.nets.load import as_network, load_network
     from boundlab.nets.load_module import load_module
     from boundlab.nets.module_net import ModuleNet
 
+    if args.factory is None and x.ndim == 2 and Path(args.net).suffix == ".npz":  # W0, b0, ... as `export` writes them
+        return load_network(args.net)
     module = load_module(args.net, args.factory)
     if x.ndim == 2:
         try:

@@ -63,6 +63,6 @@ def _convert(name: str, text: str, kind: Any) -> Any:
         return text.lower() == "true"
     try:
         return kind(text)
-    except ValueError:
+    except (TypeError, ValueError):
         known = f"one of {', '.join(kind)}" if issubclass(kind, StrEnum) else f"of type {kind.__name__}"
         raise InvalidParameter(f"{name} must be {known}, got {text!r}.") from None

@@ -20,6 +20,7 @@ from numba import njit, prange
 
 from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
+from boundlab.compressors.method import fingerprints
 from boundlab.concentration.conformal import conformal_factor
 from boundlab.coresets.sensitivity_sampling import SLACK
 from boundlab.coresets.top_k import keep_largest
@@ -32,6 +33,10 @@ from boundlab.records import Sensitivities
 
 LARGEST = 1e9
 """The largest factor C that can be given."""
+
+
+REPEATED = 0.01
+"""The share of the points of one half that may occur in the other too; from there on C is inf."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,7 +147,8 @@ def calibrate(
     Parameters
     ----------
     points : array, or a function that returns an iterator of batches; one batch is held at a time
-    C : finite number >= 1; None: split-conformal at `delta`, half of the points give s and half C
+    C : finite number >= 1; None: split-conformal at `delta`, half of the points give s and half C; inf where too many
+        points occur in both halves
     delta : in (0, 1), the chance that a fresh point exceeds C s_j somewhere
     theorem : slug of the statement that uses the sensitivities
     passed : whether they also cover the error that earlier layers pass on (Theorem B); of a Network only. The envelope
@@ -186,7 +192,14 @@ def calibrate(
         raise InvalidParameter("points must hold at least one point each time they are asked for, got none.")
     own = tuple(s.sensitivities(points=count, theorem=theorem) for s in shares)
     if C is None:
-        C = _conformal(net, every_second(points, 1), own, delta, passed)
+        halves = [
+            [d for b in batches(every_second(points, k)) for d in fingerprints(b.reshape(len(b), -1))] for k in (0, 1)
+        ]
+        repeated = len(set(halves[0]).intersection(halves[1]))
+        if repeated >= REPEATED * len(halves[1]):  # the halves must be independent
+            C = np.inf
+        else:
+            C = _conformal(net, every_second(points, 1), own, delta, passed)
     return Calibration(own=own, signs=tuple(signs), positions=tuple(positions), passed=passed, C=float(C))
 
 
@@ -271,10 +284,16 @@ def largest_ratios(
         return told
 
     _visit(net, points, lambda k, vectors: found[k].append(worst(k, vectors)))
-    ratios = np.zeros(len(points))
-    for blocks in found:
+    ratios, of_one = np.zeros(len(points)), [0] * len(limits)
+
+    def count(k: int, vectors: list[np.ndarray]) -> None:
+        of_one[k] += len(vectors[0])
+
+    _visit(net, points[:1], count)  # a layer whose first axis is not the points has other numbers of rows for one point
+    for blocks, one in zip(found, of_one, strict=True):
         told = np.concatenate([np.zeros(0), *blocks])
-        np.maximum(ratios, told if len(told) == len(points) else told.max(initial=0.0), out=ratios)
+        by_point = one == 1 and len(told) == len(points)
+        np.maximum(ratios, told if by_point else told.max(initial=0.0), out=ratios)
     for k, error in enumerate(_passed_on(net, points) if passed else []):
         np.maximum(ratios, worst(k, [error[:, None, :]]), out=ratios)
     return ratios

@@ -34,7 +34,10 @@ from boundlab.records import Compression, Coreset, Groups, Law, Row, SamplePlan,
 @implements("baykal2019_corenet_plus", "boundlab_theorem_a")
 @dataclass(frozen=True, kw_only=True)
 class CoreNetPlus(ChannelCompressor):
-    """Neurons drawn by their largest share in any reader: relative error eps at failure probability delta.
+    """Neurons drawn by their largest share in any reader: relative error eps at failure probability delta/2 over coins.
+
+    The promise is for inputs with no share above K s_j and no condition number above its bound. How many inputs those
+    are nobody has checked; ``certify_on_holdout`` speaks of the net that was drawn.
 
     m = ⌈(2 + 2 eps_l/3) K S ln(2 sums/delta_l)/eps_l²⌉ by `Rule.BERNSTEIN`, fewer by `Rule.KL`: one sequence of draws
     keeps every signed sum of the next layer within (1 ± eps_l). The layers are put together as by `CoreNetRelative`,
@@ -139,7 +142,7 @@ class CoreNetPlusPlus(Compressor):
                     sensitivities=s,
                     size=size,
                     exact=exact,
-                    eps=np.where(exact | (s.total <= 0.0), 0.0, self.eps),
+                    eps=np.where(exact | (s.total <= 0.0), 0.0, math.inf),  # of a mean, no plan promises more
                     K=self.K,
                     parts=len(parts(a)),
                     condition=math.nan,
@@ -225,14 +228,15 @@ def amplify(
     failing = probability("delta", compression.compressor.delta if delta is None else delta)
     groups = max(1, sum(int((p.draws > 0).sum()) for p in compression.plans))
     tries = candidates(failing / 2 / groups) if tau is None else positive_int("tau", tau)
-    reached = 1.0 if tries >= candidates(failing / 2 / groups) else math.inf  # too few candidates promise nothing
+    enough = tries >= candidates(failing / 2 / groups)  # too few promise nothing, but of what is kept exactly
     weights, promised, observed, single = [], [], [], []
     for layer, a, plan in zip(net.layers, net.inputs(x), compression.plans, strict=True):
         best, least, mean, seen = _best_rows(layer.weight, plan, a, tries, seed[1])
         weights.append(best)
         observed.append(least)
         single.append(mean)
-        promised.append(_promised(plan, seen, tries, failing / 2 / groups) * reached)
+        found = _promised(plan, seen, tries, failing / 2 / groups)
+        promised.append(found if enough else np.where(found > 0.0, np.inf, 0.0))
     coresets = []
     for weight, plan in zip(weights, compression.plans, strict=True):
         neuron, column = np.nonzero(weight)
@@ -242,7 +246,7 @@ def amplify(
         original=net,
         coresets=tuple(coresets),
         compressor=compression.compressor,
-        calibration=compression.calibration,
+        calibration=compression.calibration | frozenset(fingerprints(x)),
         seed=seed[0],
         tau=tries,
         delta=failing,

@@ -85,6 +85,13 @@ class ChannelCompression(Compressed):
     original: Net
 
     @property
+    def stay(self) -> Mapping[str, str]:
+        """The layers that keep some or all of their channels, each with the reason."""
+        if isinstance(self.original, ModuleNet):
+            return self.original.channels.stay
+        return {f"weight {len(self.original.layers) - 1}": "they are outputs of the net"}
+
+    @property
     def scales(self) -> tuple[np.ndarray, ...]:
         """How often each channel counts, one array for each space; 0 where it is removed."""
         found = []
@@ -160,10 +167,12 @@ def compress(
     if not isinstance(method, Method):
         raise InvalidParameter(f"method must be a Compressor such as CoreNet(), got {type(method).__name__}.")
     seed, generator = as_generator(rng)
-    net, seen = _net(network, method, points)
+    net, seen, stream = _net(network, method, points)
     if net.nnz == 0:
         raise InvalidParameter("a net to compress must have at least one non-zero weight, got none.")
     plans = method.plan(net, points)
+    if callable(points) and [d for b in batches(points) for d in fingerprints(b.reshape(len(b), -1))] != stream:
+        raise InvalidParameter("points must be the same, in the same order, each time that they are asked for.")
     removes = isinstance(method, ChannelCompressor)
     before = [np.ones((1, s.size)) for s in net.spaces] if removes else [layer.weight for layer in net.layers]
     weights, coresets = [], []
@@ -180,8 +189,8 @@ def compress(
     return ModuleCompression(net=net.with_weights(weights), original=net, **told)
 
 
-def _net(network: Any, method: Method, points: np.ndarray | Batches) -> tuple[Net, frozenset[bytes]]:
-    """The net to compress, and the digests of its calibration points; a theorem's kind of net where it is one."""
+def _net(network: Any, method: Method, points: np.ndarray | Batches) -> tuple[Net, frozenset[bytes], list[bytes]]:
+    """The net to compress, and the digests of its calibration points, as a set and in the order of a stream."""
     as_it_stands = isinstance(network, ModuleNet) or callable(points) or np.ndim(points) > 2
     if isinstance(network, Network) or not as_it_stands:
         try:
@@ -194,24 +203,26 @@ def _net(network: Any, method: Method, points: np.ndarray | Batches) -> tuple[Ne
                 raise InvalidParameter("points for a Network must be an array, got a function.")
             rows = _errors.matrix("points", points, columns=net.sizes[0])
             net.require_finite(rows)
-            return net, frozenset(fingerprints(rows))
+            return net, frozenset(fingerprints(rows)), []
     elif not method.modules:
         raise UnsupportedLayer(f"{method.name} needs a fully connected net and points of shape (points, features).")
-    example, seen = None, set()
+    example, seen = None, []
     for batch in batches(points):
         example = batch[:1] if example is None else example
         if not np.isfinite(batch).all():
             raise InvalidParameter("points must be finite, got NaN or infinite entries.")
-        seen.update(fingerprints(batch.reshape(len(batch), -1)))
+        seen += fingerprints(batch.reshape(len(batch), -1))
     if example is None:
         raise InvalidParameter("points must hold at least one point, got none.")
     module: Any = network
-    return module if isinstance(module, ModuleNet) else ModuleNet(module, example), frozenset(seen)
+    return module if isinstance(module, ModuleNet) else ModuleNet(module, example), frozenset(seen), seen
 
 
 def fingerprints(points: np.ndarray) -> list[bytes]:
-    """One 128-bit digest per point: equal points, equal digests."""
-    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(points)]
+    """One 128-bit digest per point: equal points, equal digests, in whatever precision they are stored."""
+    with np.errstate(over="ignore"):
+        rows = np.ascontiguousarray(points, dtype=np.float32) + np.float32(0.0)  # one zero
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
 
 
 def redraw(compression: Compression, rng: np.random.Generator) -> Network:

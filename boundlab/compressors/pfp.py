@@ -209,7 +209,7 @@ class _Rules:
     def __init__(self, method: PFP | PFPBudget, spaces: Sequence[Space]) -> None:
         self.form, self.size = choice("form", method.form, Form), choice("size", method.size, Size)
         self.delta, self.K = probability("delta", method.delta) / 2 / len(spaces), method.K
-        if isinstance(self.K, str) or not 1.0 <= self.K <= 1e9:
+        if not isinstance(self.K, (int, float)) or not 1.0 <= self.K <= 1e9:
             raise InvalidParameter(f"K must be at least 1 and at most 1e9, got K={self.K!r}.")
         self.single = method.single_weights
 

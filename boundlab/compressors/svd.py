@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from boundlab._errors import positive_int
+from boundlab._errors import InvalidParameter, positive_int
 from boundlab.coresets.layer_budget import smallest_eps
 from boundlab.nets.module_net import ModuleNet
 from boundlab.network import Layer, Network
@@ -58,6 +58,8 @@ class SVD:
         >>> small.net.sizes, small.nnz
         ((40, 5, 30, 4), 470)
         """
+        if not isinstance(network, (Network, ModuleNet)):
+            raise InvalidParameter(f"network must be a Network or a ModuleNet, got {type(network).__name__}.")
         read: frozenset[int] = frozenset()
         if isinstance(network, Network):
             stacks = [layer.weight[None] for layer in network.layers]

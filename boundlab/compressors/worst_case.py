@@ -176,7 +176,7 @@ def _starts(net: Network, radius: float, starts: int, points: np.ndarray, rng: n
     heavy = first[np.argsort(-np.linalg.norm(first, axis=1))[:starts]]
     x = np.concatenate([rng.standard_normal((starts, first.shape[1])), heavy, -heavy])
     size = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.concatenate([radius * x / np.where(size > 0.0, size, 1.0), _pulled_in(points, radius)])
+    return _pulled_in(np.concatenate([radius * x / np.where(size > 0.0, size, 1.0), points]), radius)
 
 
 def _ascend(f: Network, g: Network, x: np.ndarray, radius: float, steps: int) -> tuple[np.ndarray, int, float]:
@@ -219,6 +219,11 @@ def _gradient(net: Network, x: np.ndarray, toward: np.ndarray) -> np.ndarray:
 
 
 def _blurred(f: Network, g: Network, x: np.ndarray) -> np.ndarray:
-    """|f(x) - g(x)|, (points, outputs), less what rounding may have added."""
-    size = sum(np.abs(net.inputs(x)[-1]) @ np.abs(net.layers[-1].weight).T for net in (f, g))
+    """|f(x) - g(x)|, (points, outputs), less what rounding may have added in any layer."""
+    size = np.zeros((len(x), f.sizes[-1]))
+    for net in (f, g):
+        terms = np.abs(x)
+        for layer in net.layers:
+            terms = terms @ np.abs(layer.weight).T + np.abs(layer.bias)
+        size = size + terms
     return np.abs(f(x) - g(x)) - BLUR * size

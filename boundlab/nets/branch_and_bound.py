@@ -24,7 +24,9 @@ EMPTY = 1e-9
 
 
 class Difference:
-    """f - g as one net: equal neurons of a layer are one neuron, and the outgoing weights of the two are subtracted.
+    """f - g as one net: a neuron of f and an equal one of g are one neuron, and their outgoing weights are subtracted.
+
+    Neurons of one net are never merged: their weights would be added with a rounding error that may be all of the sum.
 
     `hidden` holds (weight, bias, relu) of the layers before the last, `weight` and `bias` those of the last one.
     """
@@ -38,9 +40,10 @@ class Difference:
             if k == len(f.layers) - 1 and not a.relu:
                 self.weight, self.bias = left - right, a.bias - b.bias
                 return
-            rows = np.column_stack([np.concatenate([left, right]), np.append(a.bias, b.bias)]) + 0.0
+            mine, theirs = np.column_stack([left, a.bias]), np.column_stack([right, b.bias])
+            rows = np.concatenate([np.column_stack([v, _repeats(v)]) for v in (mine, theirs)]) + 0.0
             joint, place = np.unique(rows, axis=0, return_inverse=True)
-            self.hidden.append((joint[:, :-1].copy(), joint[:, -1].copy(), a.relu))
+            self.hidden.append((joint[:, :-2].copy(), joint[:, -2].copy(), a.relu))
             own, other = np.eye(len(joint))[place[: len(left)]], np.eye(len(joint))[place[len(left) :]]
         self.weight, self.bias = own - other, np.zeros(len(own))
 
@@ -62,6 +65,14 @@ class Difference:
         for weight, bias, _ in self.hidden:
             size = np.abs(weight) @ size + np.abs(bias)
         return np.abs(self.weight) @ size + np.abs(self.bias)
+
+
+def _repeats(rows: np.ndarray) -> np.ndarray:
+    """How many equal rows stand before each, (rows,)."""
+    _, place = np.unique(rows + 0.0, axis=0, return_inverse=True)
+    order, rank = np.argsort(place, kind="stable"), np.empty(len(rows))
+    rank[order] = np.arange(len(rows)) - np.searchsorted(place[order], place[order])
+    return rank
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

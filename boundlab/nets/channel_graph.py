@@ -63,7 +63,8 @@ class Reading:
         self.shared = _shared(module)
         program = _exported(module, example)
         signature = program.graph_signature
-        self.held: dict[str, str] = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        held: dict[str, str] = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        self.held = {node: _first_name(module, name) for node, name in held.items()}
         for node in program.graph.nodes:
             if node.op == "call_function":
                 self.labels[node] = self._step(node)
@@ -287,6 +288,14 @@ def _shared(module: torch.nn.Module) -> dict[str, str]:
         for name, tensor in (*m.named_parameters(recurse=False), *m.named_buffers(recurse=False)):
             owners.setdefault(id(tensor), []).append(f"{prefix}.{name}" if prefix else name)
     return {name: f"{' and '.join(own)} are one tensor" for own in owners.values() if len(own) > 1 for name in own}
+
+
+def _first_name(module: torch.nn.Module, name: str) -> str:
+    """A tensor by the name that ``named_modules`` gives its owner: a module may stand in several places."""
+    owner, _, leaf = name.rpartition(".")
+    held = module.get_submodule(owner)
+    first = next(own for own, m in module.named_modules() if m is held)
+    return f"{first}.{leaf}" if first else leaf
 
 
 def _exported(module: torch.nn.Module, example: torch.Tensor) -> Any:

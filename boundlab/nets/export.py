@@ -211,7 +211,10 @@ def _difference(module: Any, run: Run, shape: tuple[int, ...], dtype: torch.dtyp
 
     x = np.random.default_rng(0).standard_normal((POINTS, *shape)).astype(str(dtype).removeprefix("torch."))
     with torch.inference_mode():
-        want = np.concatenate([module(torch.from_numpy(part)).numpy() for part in np.split(x, (1, 3))])
+        parts = [module(torch.tensor(part)) for part in np.split(x, (1, 3))]
+    if not all(isinstance(p, torch.Tensor) and p.ndim and len(p) == n for p, n in zip(parts, (1, 2, 4), strict=True)):
+        raise UnsupportedLayer("a net to write must give one tensor of shape (points, ...), got something else.")
+    want = np.concatenate([p.numpy() for p in parts])
     try:
         got = np.concatenate([np.asarray(run(part)) for part in np.split(x, (1, 3))])
     except Exception as error:
@@ -279,7 +282,7 @@ def arrays_of(net: Network | ModuleNet | torch.nn.Module) -> dict[str, np.ndarra
     module = net.module if isinstance(net, ModuleNet) else net
     try:
         return {name: t.detach().cpu().numpy() for name, t in module.state_dict().items()}
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise InvalidParameter(f"the state of a net must be tensors that numpy knows, got {one_line(error)}.") from None
 
 

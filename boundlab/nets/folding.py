@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boundlab._errors import InvalidParameter, one_line
+from boundlab.nets.given_points import finite, tensor
 
 if TYPE_CHECKING:
     import torch
@@ -72,8 +73,9 @@ def fold_batchnorm(module: torch.nn.Module, example: np.ndarray) -> Folded:
     folded: dict[str, str] = {}
     for name, layer in layers.items():
         _fold(parts[layer], parts[name])
-        parent, _, child = name.rpartition(".")
-        setattr(parts[parent], child, torch.nn.Identity())
+        for parent in parts.values():  # under each of the names that it may have
+            for child in [own for own, part in parent._modules.items() if part is parts[name]]:
+                setattr(parent, child, torch.nn.Identity())
         folded[name] = layer
     _, got = _run(after, example)
     eps = 1e-9 if want.dtype == torch.float64 else 1e-4
@@ -97,10 +99,10 @@ def _run(module: torch.nn.Module, example: np.ndarray) -> tuple[dict[str, int], 
             ndim[name] = getattr(args[0], "ndim", 0) if args else 0
 
         hooks.append(part.register_forward_pre_hook(see))
-    kind = next((p.dtype for p in module.parameters()), torch.float32)
+    x = finite("example", example)[:1]
     try:
         with torch.inference_mode():
-            output = module(torch.from_numpy(np.ascontiguousarray(np.asarray(example)[:1])).to(kind))
+            output = module(tensor(module, x))
     except Exception as fault:
         raise InvalidParameter(
             f"a net must run on its example of shape {np.shape(example)}, got {one_line(fault)}."
@@ -108,6 +110,8 @@ def _run(module: torch.nn.Module, example: np.ndarray) -> tuple[dict[str, int], 
     finally:
         for hook in hooks:
             hook.remove()
+    if not isinstance(output, torch.Tensor) or not output.numel():
+        raise InvalidParameter(f"a net must give one tensor that is not empty, got {type(output).__name__}.")
     return ndim, output
 
 

@@ -65,6 +65,8 @@ def load_module(source: str | os.PathLike[str], factory: str | None = None) -> t
     >>> [name for name, _ in load_module(path, "lenet5").named_children()]
     ['conv1', 'pool1', 'conv2', 'pool2', 'flatten', 'ip1', 'relu1', 'ip2']
     """
+    if not isinstance(source, (str, os.PathLike)) or not isinstance(factory, (str, type(None))):
+        raise InvalidParameter(f"source and factory must be text, got {source!r} and {factory!r}.")
     source = os.fspath(source)
     suffix = "".join(Path(source).suffixes[-2:]) if source.endswith(".gz") else Path(source).suffix
     if factory is not None and suffix not in STATES:
@@ -101,16 +103,27 @@ def _module(found: Any, source: str) -> torch.nn.Module:
 
 def _filled(factory: str, state: Mapping[str, torch.Tensor], source: str) -> torch.nn.Module:
     """The module that the factory builds, with the state of the file."""
+    import torch
+
     if factory in ARCHITECTURES:
         module = ARCHITECTURES[factory]()
     elif ":" in factory:
         module = _module(call_named(factory), factory)
     else:
         raise InvalidParameter(f"factory must be {', '.join(ARCHITECTURES)} or module:function, got {factory!r}.")
+    tied: dict[int, list[str]] = {}
+    for name, p in module.named_parameters(remove_duplicate=False):
+        tied.setdefault(id(p), []).append(name)
     try:
         module.load_state_dict(dict(state), strict=True, assign=True)  # assign: the file's precision is kept
     except Exception as error:
         raise InvalidParameter(f"{source} must hold exactly the state of {factory}, got {one_line(error)}.") from None
+    for first, *others in tied.values():  # `assign` gave each name a tensor of its own
+        held = module.get_parameter(first)
+        for name in others:
+            owner, _, leaf = name.rpartition(".")
+            if torch.equal(held, module.get_parameter(name)):
+                setattr(module.get_submodule(owner), leaf, held)
     return module.eval()
 
 
@@ -166,7 +179,9 @@ def _arrays(source: str, suffix: str) -> dict[str, torch.Tensor]:
             return state  # also of types that numpy does not know
         arrays = dense_arrays({name: tensor.numpy() for name, tensor in state.items()})
     try:
-        return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        return {
+            name: torch.from_numpy(array if array.flags.writeable else array.copy()) for name, array in arrays.items()
+        }
     except TypeError as error:
         raise InvalidParameter(f"{source} must hold arrays that torch knows, got {one_line(error)}.") from None
 

@@ -79,6 +79,10 @@ def shrink(net: ModuleNet, scales: Sequence[np.ndarray]) -> ModuleNet:
         If the scales do not fit.
     """
     own = net.channels.spaces
+    try:
+        scales = [np.asarray(scale, dtype=np.float64) for scale in scales]
+    except (TypeError, ValueError):
+        raise InvalidParameter("scales must be one array of numbers for each space, got something else.") from None
     want, have = [(s.size,) for s in own], [np.shape(s) for s in scales]
     if have != want:
         raise InvalidParameter(f"scales must have shapes {want}, one for each space, got {have}.")
@@ -211,7 +215,7 @@ def _resize(m: Any, before: Sequence[int]) -> None:
         m.in_channels, m.out_channels = m.weight.shape[1] * m.groups, rows
     elif isinstance(m, nn.Linear):
         m.out_features, m.in_features = m.weight.shape
-    elif isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d)):
+    elif isinstance(m, (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)):
         m.num_features = len(m.running_mean) if m.running_mean is not None else len(m.weight)
     elif isinstance(m, nn.PReLU):
         m.num_parameters = len(m.weight)

@@ -23,6 +23,7 @@ import numpy as np
 
 from boundlab import _errors
 from boundlab._errors import InvalidParameter
+from boundlab.nets.given_points import finite, run, tensor
 from boundlab.nets.patches import patches
 from boundlab.network import Space
 
@@ -91,7 +92,12 @@ class ModuleNet:
                 raise InvalidParameter(
                     f"a net's parameters must be finite, float32 or float64, {name} ({p.dtype}) is not."
                 )
-        self.example = np.array(np.asarray(example)[:1])
+        self.example = np.array(finite("example", example)[:1])
+        if not len(self.example):
+            raise InvalidParameter("example must hold at least one point, got none.")
+        for name, b in self.module.named_buffers():
+            if b.is_floating_point() and not b.isfinite().all():
+                raise InvalidParameter(f"a net's buffers must be finite, {name} is not.")
         self.layers, self._places, self.kept = _layers(self.module, self.example)
         if not self.layers:
             raise InvalidParameter(
@@ -118,7 +124,7 @@ class ModuleNet:
         import torch
 
         with torch.inference_mode():
-            found = [self.module(_tensor(self.module, batch)).double().numpy() for batch in list(batches(x)) or [x]]
+            found = [run(self.module, b).double().numpy() for b in list(batches(x)) or [np.asarray(x)]]
         return np.concatenate(found)
 
     def visit(self, points: np.ndarray | Batches, see: Callable[[int, np.ndarray], None]) -> None:
@@ -140,7 +146,7 @@ class ModuleNet:
         seen = 0
         for batch in batches(points):
             with torch.inference_mode(), _Watched(self.module, self._places, see):
-                self.module(_tensor(self.module, batch))
+                run(self.module, batch)
             seen += len(batch)
         if not seen:
             raise InvalidParameter("points must hold at least one point each time they are asked for, got none.")
@@ -167,13 +173,15 @@ class ModuleNet:
         import torch
 
         names = {place.module: f"{place.module}.weight" if place.module else "weight" for place in self._places}
+        if np.ndim(labels) != 1:
+            raise InvalidParameter(f"labels must have shape (points,), got {np.shape(labels)}.")
         sums = [np.zeros(layer.weight.shape) for layer in self.layers]
         y, seen = np.asarray(labels), 0
         with torch.inference_mode(False), torch.enable_grad():
             modules: dict[str, Any] = dict(self.module.named_modules())
             leaves = {names[m]: modules[m].weight.detach().clone().requires_grad_() for m in names}
             for batch in batches(points):
-                f = torch.func.functional_call(self.module, leaves, (_tensor(self.module, batch),))
+                f = torch.func.functional_call(self.module, leaves, (tensor(self.module, batch),))
                 if f.ndim != 2 or f.shape[1] < 2 or len(f) != len(batch) or not f.requires_grad:
                     raise InvalidParameter(
                         "a net with gradients must give (points, classes >= 2) and be free of no_grad, "
@@ -201,7 +209,9 @@ class ModuleNet:
         new = copy.copy(self)
         new.module = _copied(self.module)
         modules: dict[str, Any] = dict(new.module.named_modules())
-        layers = []
+        weights, layers = [np.asarray(w, dtype=np.float64) for w in weights], []
+        if len(weights) != len(self.layers):
+            raise InvalidParameter(f"weights must be {len(self.layers)}, one for each layer, got {len(weights)}.")
         with torch.no_grad():
             for layer, place, w in zip(self.layers, self._places, weights, strict=True):
                 if w.shape != layer.weight.shape:
@@ -221,6 +231,9 @@ class ModuleNet:
         """The same net with the values of another module of the same architecture, such as one that was trained on."""
         new = copy.copy(self)
         new.module = _copied(module)
+        have, want = ({k: v.shape for k, v in m.state_dict().items()} for m in (new.module, self.module))
+        if have != want:
+            raise InvalidParameter("a module must have the state of the net whose place it takes, got another.")
         modules: dict[str, Any] = dict(new.module.named_modules())
         new.layers = tuple(
             next(own for own in _split(place.module, modules[place.module])[0] if own.name == layer.name)
@@ -233,7 +246,7 @@ class ModuleNet:
         """The channels of its graph: which can be removed, which must stay and why; see `nets.module_channels`."""
         from boundlab.nets.module_channels import channels  # it needs this class
 
-        return channels(self, _tensor(self.module, self.example))
+        return channels(self, tensor(self.module, self.example))
 
     @property
     def modules(self) -> dict[str, tuple[int, ...]]:
@@ -268,10 +281,14 @@ class ModuleNet:
 def batches(points: np.ndarray | Batches, size: int = 256) -> Iterator[np.ndarray]:
     """Cut an array of points into batches; a function without arguments is called for its own, empty ones left out."""
     if callable(points):
-        yield from (batch for batch in map(np.asarray, points()) if len(batch))
+        given = points()
+        if not isinstance(given, Iterable):
+            raise InvalidParameter(f"points() must return an iterator of batches, got {type(given).__name__}.")
+        yield from (batch for batch in (finite("points", b) for b in given) if len(batch))
         return
-    for start in range(0, len(points), size):
-        yield points[start : start + size]
+    array = finite("points", points)
+    for start in range(0, len(array), size):
+        yield array[start : start + size]
 
 
 def _copied(module: torch.nn.Module) -> torch.nn.Module:
@@ -286,18 +303,6 @@ def _copied(module: torch.nn.Module) -> torch.nn.Module:
         return copy.deepcopy(module, {id(t): t.detach().clone() for t in computed}).cpu().eval().requires_grad_(False)
     except Exception as fault:
         raise InvalidParameter(f"a net must be a module that can be copied, got: {fault}.") from fault
-
-
-def _tensor(module: torch.nn.Module, x: np.ndarray) -> torch.Tensor:
-    """Points as a tensor of their own, as the module reads them: it may overwrite its input."""
-    import torch
-
-    kind = next((p.dtype for p in module.parameters()), torch.float32)
-    if np.asarray(x).dtype.kind in "iu" and any(
-        isinstance(m, (torch.nn.Embedding, torch.nn.EmbeddingBag)) for m in module.modules()
-    ):
-        kind = torch.int64
-    return torch.tensor(np.ascontiguousarray(x), dtype=kind)
 
 
 def _layers(
@@ -315,7 +320,7 @@ def _layers(
     hooks = [m.register_forward_pre_hook(lambda m, _: calls.append(names[id(m)])) for m in module.modules()]
     try:
         with torch.inference_mode():
-            found = module(_tensor(module, example))
+            found = module(tensor(module, example))
     except Exception as fault:
         raise InvalidParameter(f"a net must run on its example of shape {example.shape}, got: {fault}.") from fault
     finally:
@@ -323,6 +328,8 @@ def _layers(
             hook.remove()
     if not isinstance(found, torch.Tensor):
         raise InvalidParameter(f"a net must give one tensor, got {type(found).__name__}.")
+    if found.ndim < 1 or len(found) != len(example):
+        raise InvalidParameter(f"a net must give (points, ...), got shape {tuple(found.shape)} for one point.")
     layers: list[WeightLayer] = []
     places: list[_Place] = []
     kept: dict[str, str] = {}
@@ -398,10 +405,16 @@ class _Watched:
         for name, wanted in of_module.items():
 
             def hook(
-                m: Any, args: tuple[Any, ...], named: dict[str, Any], wanted: list[tuple[int, int]] = wanted
+                m: Any,
+                args: tuple[Any, ...],
+                named: dict[str, Any],
+                wanted: list[tuple[int, int]] = wanted,
+                name: str = name,
             ) -> None:
                 for k, group in wanted:
                     for block in patches(m, args[0] if args else named["input"], group):
+                        if not np.isfinite(block).all():  # NaN compares as no error at all
+                            raise InvalidParameter(f"what {name} reads must be finite, got NaN or infinite entries.")
                         see(k, block)
 
             self.hooks.append(modules[name].register_forward_pre_hook(hook, with_kwargs=True))

@@ -12,7 +12,7 @@ from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
 from boundlab.nets.channels import channel_sensitivities
 from boundlab.nets.groups import parts
-from boundlab.nets.module_net import ModuleNet
+from boundlab.nets.module_net import ModuleNet, batches
 from boundlab.network import Network, Space
 
 Net = Network | ModuleNet
@@ -62,10 +62,10 @@ def space_sensitivities(net: Net, points: Any, shares: Shares = channel_sensitiv
     """
     found = [_Seen(np.zeros(space.size)) for space in removable(net)]
     layouts = _layouts(net)
-    points_seen = [0] * len(net.layers)
+    calls: dict[tuple[int, int], tuple[int, int]] = {}  # (space, reader): its filters, and patches of this batch
+    count = 0
 
     def see(k: int, patches: np.ndarray) -> None:
-        points_seen[k] += len(patches)
         sides = parts(patches.reshape(-1, patches.shape[-1])) if k in layouts else []
         for layout in layouts.get(k, ()):
             for side in sides:
@@ -75,9 +75,16 @@ def space_sensitivities(net: Net, points: Any, shares: Shares = channel_sensitiv
                     np.maximum(best, values[first : first + len(best)], out=best)
             for s, _ in layout.spaces:
                 found[s].signs = max(found[s].signs, len(sides))
-                found[s].sums[k] = (len(layout.weight), patches.shape[1])
+                before = calls.get((s, k), (0, 0))[1]
+                calls[s, k] = (len(layout.weight), before + patches.shape[0] * patches.shape[1])
 
-    net.visit(points, see)
+    for batch in batches(points):
+        calls.clear()
+        net.visit(batch, see)
+        count += len(batch)
+        for (s, k), (filters, n) in calls.items():  # a reader may be called more than once, and images differ in size
+            before = found[s].sums.get(k, (filters, 0))[1]
+            found[s].sums[k] = (filters, max(before, -(-n // len(batch))))
     return [
         SpaceSensitivities(
             space=space,
@@ -86,7 +93,7 @@ def space_sensitivities(net: Net, points: Any, shares: Shares = channel_sensitiv
             filters=sum(filters for filters, _ in own.sums.values()),
             events=2 * own.signs * sum(filters * positions for filters, positions in own.sums.values()),
             positions=max(positions for _, positions in own.sums.values()),
-            points=points_seen[space.readers[0][0]],
+            points=count,
         )
         for space, own in zip(net.spaces, found, strict=True)
     ]

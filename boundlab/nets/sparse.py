@@ -89,6 +89,9 @@ def _dense(name: str, shape: np.ndarray, indices: np.ndarray, values: np.ndarray
         raise InvalidParameter(f"{name} must have ascending indices below its {size} entries, got others.")
     if size > 1 << 34:
         raise InvalidParameter(f"{name} must have at most 2**34 entries, got {size}.")
-    array = np.zeros(size, dtype=values.dtype)
+    try:
+        array = np.zeros(size, dtype=values.dtype)
+    except MemoryError:
+        raise InvalidParameter(f"{name} must fit into memory, got {size} entries.") from None
     array[places] = values
     return array.reshape(shape)

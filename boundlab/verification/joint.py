@@ -9,6 +9,7 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive, probability
 from boundlab._theory import implements
+from boundlab.compressors.corenet_neurons import Amplified
 from boundlab.compressors.method import Redraw
 from boundlab.nets.groups import side_sums
 from boundlab.nets.propagate import envelope
@@ -18,6 +19,9 @@ from boundlab.verification.claim import Claim
 from boundlab.verification.judging.rules import Outcome
 
 Trial = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+
+MEAN = "baykal2019_corenet_plus_plus"
+"""The theorem whose plans speak of mean errors."""
 
 ROUNDING = 1e-11
 """Share of the size of an output's terms within which float64 cannot tell a failure from a success."""
@@ -31,6 +35,10 @@ def joint_claim(compression: Compression, eps: float | None, delta: float | None
     method = compression.compressor
     if not compression.plans[0].theorem and (eps is None or delta is None):
         raise InvalidParameter(f"eps and delta must both be given for {method.name}, which promises nothing by itself.")
+    if isinstance(compression, Amplified):
+        raise InvalidParameter("the best of several draws has no promise over coins: use certify_on_holdout.")
+    if eps is None and any(np.isinf(p.eps).any() for p in compression.plans if p.theorem == MEAN):
+        raise InvalidParameter(f"eps must be given for {method.name}: its plans promise a mean error, and no envelope.")
     if eps is not None:
         positive("eps", eps)
     failing = probability("delta", method.delta if delta is None else delta)
