@@ -130,7 +130,8 @@ class SamplePlan(Record):
     A group with `exact` True keeps all its edges and has error 0. In the others the `top` edges of largest s are kept
     with their own weights, and `size` of the rest are chosen by `law`; where `size` is 0 the rest is dropped.
     `eps` is the relative error promised for each group's sum (0 where exact), at failure probability `delta` for
-    the whole layer plan; it is inf, and `theorem` is '', where nothing is promised.
+    the whole layer plan; it is inf, and `theorem` is '', where nothing is promised. Plans of data-independent neuron
+    coresets state an absolute error, the largest one on the ball.
     """
 
     layer: int  # 2..L, the paper's index: layer 1 is the input
