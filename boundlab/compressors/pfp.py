@@ -91,8 +91,8 @@ class PFP(ChannelCompressor):
         derandomised  the fewest with K sum_{dropped} s_j <= eps
         threshold     the fewest in the mean whose tail bound at eps is at most delta; pivotal likewise
 
-    Half of delta pays for the coins, in equal parts for all spaces; the promise is for inputs with no share above K s_j.
-    How many inputs those are nobody has checked: ``certify_on_holdout`` speaks of the net that was drawn. Where m
+    Half of delta pays for the coins, in equal parts for all spaces; the promise is for inputs with no share above
+    K s_j. How many those are nobody has checked: ``certify_on_holdout`` speaks of the net that was drawn. Where m
     reaches the channels with s_j > 0 these are kept as they are; the others do nothing at the calibration points.
     `size` changes the draws of the form random, whose eps is then what these certify; `single_weights` takes the
     released code's sensitivities, for which no promise holds. eps > 0, delta in (0, 1), K >= 1.
