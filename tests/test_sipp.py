@@ -415,3 +415,12 @@ def test_a_stream_that_can_be_read_only_once_is_refused() -> None:
     used = iter([IMAGES])
     with pytest.raises(InvalidParameter, match="at least one point each time"):
         compress(conv(), SiPPDet(nnz=100), lambda: used, rng=0)
+
+
+@pytest.mark.parametrize("distinct", [1, 5, 200])
+def test_points_that_stand_in_both_halves_calibrate_no_factor(distinct: int) -> None:
+    x = np.random.default_rng(0).random((distinct, 6))
+    x = np.tile(np.repeat(x, 2, axis=0), (400 // distinct, 1))  # a point and its copy, in a row
+    assert math.inf == calibrate(random_network((6, 3), rng=0), x, None, 0.05, theorem="baykal2022_sipp_det").C
+    fresh = np.random.default_rng(1).random((800, 6))
+    assert math.inf > calibrate(random_network((6, 3), rng=0), fresh, None, 0.05, theorem="baykal2022_sipp_det").C

@@ -171,7 +171,7 @@ def calibrate(
         raise InvalidParameter(f"C must be at least 1 and at most 1e9, or None, got C={C!r}.")
     used = points if C is not None else every_second(points, 0)
     shares = [(LargestMeans if mean else LargestShares)(layer.weight) for layer in net.layers]
-    signs, positions, count = [1] * len(shares), [1] * len(shares), 0
+    signs, positions, count, digests = [1] * len(shares), [1] * len(shares), 0, set()
     for batch in batches(used):
         vectors = [0] * len(shares)
 
@@ -188,18 +188,13 @@ def calibrate(
         for share, error in zip(shares, _passed_on(net, batch) if passed else [], strict=passed):
             share.see(error[:, None, :] if isinstance(share, LargestMeans) else error)
         count += len(batch)
+        if C is None:
+            digests.update(fingerprints(batch.reshape(len(batch), -1)))
     if not count:
         raise InvalidParameter("points must hold at least one point each time they are asked for, got none.")
     own = tuple(s.sensitivities(points=count, theorem=theorem) for s in shares)
     if C is None:
-        halves = [
-            [d for b in batches(every_second(points, k)) for d in fingerprints(b.reshape(len(b), -1))] for k in (0, 1)
-        ]
-        repeated = len(set(halves[0]).intersection(halves[1]))
-        if repeated >= REPEATED * len(halves[1]):  # the halves must be independent
-            C = np.inf
-        else:
-            C = _conformal(net, every_second(points, 1), own, delta, passed)
+        C = _conformal(net, every_second(points, 1), own, delta, passed, digests)
     return Calibration(own=own, signs=tuple(signs), positions=tuple(positions), passed=passed, C=float(C))
 
 
@@ -248,12 +243,25 @@ class LargestMeans:
 
 @implements("vovk2005_split_conformal")
 def _conformal(
-    net: Network | ModuleNet, points: np.ndarray | Batches, own: Sequence[Sensitivities], delta: float, passed: bool
+    net: Network | ModuleNet,
+    points: np.ndarray | Batches,
+    own: Sequence[Sensitivities],
+    delta: float,
+    passed: bool,
+    used: set[bytes],
 ) -> float:
-    """The k-th smallest R(x) of the points, k = ceil((1-delta)(n+1)), at least 1; inf where n < 1/delta - 1."""
-    found = [largest_ratios(net, batch, own, passed=passed) for batch in batches(points)]
-    ratios = np.concatenate([np.zeros(0), *found])
-    return max(1.0, float(conformal_factor(ratios, delta))) if len(ratios) else np.inf
+    """The k-th smallest R(x) of the points, k = ceil((1-delta)(n+1)), at least 1; inf where n < 1/delta - 1.
+
+    Also inf where too many of the points are among those `used` for the sensitivities: the halves must be independent.
+    """
+    found, repeated = [np.zeros(0)], 0
+    for batch in batches(points):
+        found.append(largest_ratios(net, batch, own, passed=passed))
+        repeated += sum(digest in used for digest in fingerprints(batch.reshape(len(batch), -1)))
+    ratios = np.concatenate(found)
+    if repeated >= REPEATED * len(ratios):
+        return np.inf
+    return max(1.0, float(conformal_factor(ratios, delta)))
 
 
 def largest_ratios(
