@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture
 def dask(client: Any) -> Iterator[DaskExecutor]:
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=120)
     with dask_executor(client) as executor:
         yield executor
 
@@ -128,20 +127,35 @@ def jobs(tmp_path: Path) -> Iterator[clusters.SubmititExecutor]:
 @pytest.mark.parametrize("rate", [0.05])
 def test_one_verdict_on_jobs_of_which_one_is_killed(rate: float, jobs: clusters.SubmititExecutor) -> None:
     killed: list[int] = []
+    over = threading.Event()
 
     def kill() -> None:
-        while not killed:
+        while not over.wait(0.05):
             for job in list(jobs._jobs.values()):
                 children = Path(f"/proc/{job.job_id}/task/{job.job_id}/children")
                 if children.exists() and (found := children.read_text(encoding="utf-8").split()):
                     killed.append(int(found[0]))
                     os.kill(killed[0], signal.SIGKILL)
                     return
-            time.sleep(0.05)
 
     killer = threading.Thread(target=kill)
     killer.start()
     limits: dict[str, Any] = {"max_trials": 40, **OPEN}
-    verdict = verify(CLAIM, Coin(rate, seconds=0.01), executor=jobs, **limits)
-    killer.join()
+    try:
+        verdict = verify(CLAIM, Coin(rate, seconds=0.01), executor=jobs, **limits)
+    finally:
+        over.set()
+        killer.join()
+    assert killed
     assert verdict.to_json() == verify(CLAIM, Coin(rate), executor=1, **limits).to_json()
+
+
+def test_a_batch_system_that_does_not_answer_ends_the_run(
+    jobs: clusters.SubmititExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: Any) -> bool:
+        raise OSError("the queue does not answer")
+
+    monkeypatch.setattr("submitit.local.local.LocalJob.done", gone)
+    with pytest.raises(BoundlabError, match="got OSError: the queue does not answer"):
+        verify(CLAIM, Coin(0.05), executor=jobs, max_trials=40, **OPEN)

@@ -410,7 +410,7 @@ def test_no_worker_outlives_its_program(tmp_path: Path) -> None:
         workers = workers_of(program)
         assert len(workers) == 2
         program.send_signal(end)
-        program.communicate()
+        program.communicate(timeout=30)
         wait_for_end_of(workers)
 
 
@@ -422,7 +422,7 @@ def test_one_verdict_after_the_whole_program_was_killed_at_random_moments(tmp_pa
         workers = workers_of(program)
         time.sleep(moment.uniform(0.0, 0.2))
         program.kill()
-        program.communicate()
+        program.communicate(timeout=30)
         wait_for_end_of(workers)
     assert 0 < json.loads(record.read_text(encoding="utf-8"))["course"]["tally"][0] < 400
     assert outcome(start("1", record, 0.0))[1] == whole()

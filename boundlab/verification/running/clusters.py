@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -9,8 +10,8 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Mapping, MutableMapping
+from concurrent.futures import Executor, Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,26 +235,28 @@ class SubmititExecutor(Executor):
         ended: WeakKeyDictionary[Future[Any], float] = WeakKeyDictionary()
         while not self._over.wait(POLL_SECONDS):
             for future, job in list(self._jobs.items()):
-                now = time.monotonic()
-                if future.cancelled():
+                try:
+                    over = future.cancelled() or self._ended(future, job, ended)
+                except Exception as fault:  # of the batch system: without this thread nobody would be told
+                    over = True
+                    with contextlib.suppress(InvalidStateError):  # cancelled just now
+                        future.set_exception(fault)
+                if over:
                     del self._jobs[future]
-                elif job.done():
-                    there = job.paths.result_pickle.exists()
-                    if there or now - ended.setdefault(future, now) >= self._patience:
-                        del self._jobs[future]
-                        _finish(future, job, there)
 
-
-def _finish(future: Future[Any], job: Any, there: bool) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    if not there:
-        future.set_exception(WorkerLost(f"job {job.job_id} ended without a result."))
-        return
-    try:
-        future.set_result(job.result())
-    except Exception as fault:
-        future.set_exception(fault)
+    def _ended(self, future: Future[Any], job: Any, ended: MutableMapping[Future[Any], float]) -> bool:
+        """Whether a job has ended; then its future has what it returned."""
+        if not job.done():
+            return False
+        there, now = job.paths.result_pickle.exists(), time.monotonic()
+        if not there and now - ended.setdefault(future, now) < self._patience:
+            return False
+        if future.set_running_or_notify_cancel():
+            if there:
+                future.set_result(job.result())
+            else:
+                future.set_exception(WorkerLost(f"job {job.job_id} ended without a result."))
+        return True
 
 
 @dataclass(frozen=True)
