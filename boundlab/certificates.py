@@ -18,7 +18,7 @@ from boundlab.nets.condition import condition_numbers
 from boundlab.nets.groups import parts
 from boundlab.nets.importance import exceeds
 from boundlab.nets.propagate import envelope, relative_error
-from boundlab.premises import assumption_1, assumption_2, contaminated, unseen
+from boundlab.premises import assumption_1, assumption_2, not_calibrated_on, unseen
 from boundlab.records import Certificate, Compressed, Compression, Premise, SamplePlan, Sensitivities, Status
 
 CONFIDENCE = 1e-3
@@ -79,13 +79,14 @@ def certify(
         ) from None
     claim, budget, premises, error = form(compression, x)
     sampled = sum(int((~p.exact).sum()) for p in compression.plans)
+    shared = sum(digest in compression.calibration for digest in fingerprints(x))
     return Certificate(
         claim=claim,
         eps=getattr(compression.compressor, "eps", None),
         delta=min(1.0, sum(budget.values())),
         requested_delta=compression.compressor.delta,
         theorem=theorem,
-        premises=(unused or unseen(independent), _disjoint(compression, x), *premises),
+        premises=(unused or unseen(independent), not_calibrated_on(shared, len(x)), *premises),
         budget=budget,
         confidence_delta=CONFIDENCE if budget.get("bad points") else 0.0,
         sampled_share=sampled / max(1, sum(len(p.groups) for p in compression.plans)),
@@ -210,18 +211,6 @@ def _unknown_factor(compression: Compression) -> tuple[Premise, ...]:
             status=Status.VIOLATED,
             evidence="K = inf: too few points, or too many of them show an edge that the others never saw active",
         ),
-    )
-
-
-@implements("boundlab_holdout_certificate")
-def _disjoint(compression: Compression, x: np.ndarray) -> Premise:
-    """The share of bad points estimates anything only on points that the plan was not made on."""
-    shared = sum(digest in compression.calibration for digest in fingerprints(x))
-    return Premise(
-        text="the hold-out is an i.i.d. sample that the plan was not made on",
-        status=Status.VIOLATED if contaminated(shared, len(x)) else Status.ASSUMED,
-        evidence=f"{shared} of {len(x)} hold-out points also calibrated the plan",
-        numbers={"shared": float(shared), "points": float(len(x))},
     )
 
 

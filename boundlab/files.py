@@ -135,6 +135,20 @@ def write_atomically(texts: Mapping[Path, str]) -> None:
             draft.unlink(missing_ok=True)
 
 
+@contextmanager
+def draft_of(target: Path, data: bytes) -> Iterator[Path]:
+    """Write a draft beside the target; it takes the target's place once what follows has found no fault with it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    suffixes = "".join(target.suffixes[-2:]) if target.suffix == ".gz" else target.suffix
+    draft = target.with_name(f".{target.name}.{os.getpid()}{suffixes}")
+    try:
+        draft.write_bytes(data)
+        yield draft
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def writable(target: Path) -> None:
     """Raise InvalidParameter where no file can be written at `target`; called before long work."""
     if target.is_dir():

@@ -17,8 +17,8 @@ from boundlab.compressors.method import fingerprints
 from boundlab.concentration.binomial import upper_limit
 from boundlab.concentration.conformal import conditional_index
 from boundlab.nets.module_net import Batches, batches
-from boundlab.premises import contaminated, unseen
-from boundlab.records import Certificate, Compressed, Premise, Record, Status
+from boundlab.premises import not_calibrated_on, unseen
+from boundlab.records import Certificate, Compressed, Record
 
 CONFIDENCE = 1e-3
 """Probability that the hold-out misleads, half of it for each of the two limits."""
@@ -99,12 +99,7 @@ def certify_on_holdout(
         theorem="boundlab_holdout_certificate",
         premises=(
             unseen(independent),
-            Premise(
-                text="the hold-out is an i.i.d. sample that the plan was not made on",
-                status=Status.VIOLATED if contaminated(max(shared, n - len(seen)), n) else Status.ASSUMED,
-                evidence=f"{shared} of {n} hold-out points also calibrated the plan, {n - len(seen)} repeat others",
-                numbers={"shared": float(shared), "points": float(n), "distinct": float(len(seen))},
-            ),
+            not_calibrated_on(shared, n, repeated=n - len(seen)),
         ),
         budget={"changed decisions" if decides else "larger errors": delta},
         confidence_delta=CONFIDENCE,

@@ -160,8 +160,12 @@ class Network:
 
     def errors(self, x: np.ndarray, y: np.ndarray) -> int:
         """How many of the points are classified wrongly; a tie or a NaN counts as an error (the safe side)."""
-        f = self(x)
-        own = f[np.arange(len(y)), y]
-        others = f.copy()
-        others[np.arange(len(y)), y] = -np.inf
-        return int(np.count_nonzero(~(own > others.max(axis=1))))
+        return misclassified(self(x), y)
+
+
+def misclassified(outputs: np.ndarray, y: np.ndarray) -> int:
+    """How many rows of (points, classes) are not largest at the label alone; a tie or a NaN counts."""
+    own = outputs[np.arange(len(y)), y]
+    others = outputs.copy()
+    others[np.arange(len(y)), y] = -np.inf
+    return int(np.count_nonzero(~(own > others.max(axis=1))))

@@ -96,6 +96,18 @@ def contaminated(shared: int, points: int) -> bool:
 
 
 @implements("boundlab_holdout_certificate")
+def not_calibrated_on(shared: int, points: int, *, repeated: int = 0) -> Premise:
+    """State whether hold-out points are new: how many also calibrated the plan, and how many repeat others."""
+    return Premise(
+        text="the hold-out is an i.i.d. sample that the plan was not made on",
+        status=Status.VIOLATED if contaminated(max(shared, repeated), points) else Status.ASSUMED,
+        evidence=f"{shared} of {points} hold-out points also calibrated the plan"
+        + (f", {repeated} repeat others" if repeated else ""),
+        numbers={"shared": float(shared), "points": float(points), "repeated": float(repeated)},
+    )
+
+
+@implements("boundlab_holdout_certificate")
 def unseen(independent: bool | None, *, overlap: int | None = None, points: int = 0, drawn: bool = False) -> Premise:
     """State whether the calibration points are independent of training: asked of the caller, checked where possible.
 

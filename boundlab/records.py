@@ -55,6 +55,13 @@ class Groups(Record):
     indptr: np.ndarray  # (R + 1,) int64
     columns: np.ndarray  # (edges,) int64
 
+    @classmethod
+    def single(cls, n: int) -> Groups:
+        """One group of n edges, such as the neurons or channels of a layer."""
+        return cls(
+            neuron=np.zeros(1, np.int64), sign=np.ones(1, np.int8), indptr=np.array([0, n]), columns=np.arange(n)
+        )
+
     @property
     def edges(self) -> np.ndarray:
         """Edges in each group, shape (R,)."""

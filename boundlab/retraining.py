@@ -9,29 +9,29 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
-import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from boundlab._errors import InvalidParameter, labels, matrix, one_line, positive, positive_int
 from boundlab.compressors.method import ChannelCompression, Compression, Method, ModuleCompression, compress
-from boundlab.files import arrays_of_npz, writable
+from boundlab.files import arrays_of_npz, draft_of, writable
 from boundlab.nets.export import module_of_network
 from boundlab.nets.given_points import finite, tensor
 from boundlab.nets.module_net import ModuleNet, batches
 from boundlab.nets.toy import one_thread
-from boundlab.network import Layer, Network
+from boundlab.network import Layer, Network, misclassified
 from boundlab.records import Record, Row
 
 if TYPE_CHECKING:
     import torch
 
 Net = Network | ModuleNet
+AnyNet = TypeVar("AnyNet", bound=Net)
 Labelled = tuple[np.ndarray, np.ndarray]
 Progress = Callable[[str, int, int], object]
 
@@ -84,45 +84,15 @@ class Retrained(Record):
         return [asdict(r) for r in self.rounds]
 
 
-@overload
 def fine_tune(
-    net: Network,
+    net: AnyNet,
     train: Labelled,
     training: Training,
     *,
     rng: int,
     record: str | Path | None = None,
     progress: Progress | None = None,
-) -> Network: ...
-@overload
-def fine_tune(
-    net: ModuleNet,
-    train: Labelled,
-    training: Training,
-    *,
-    rng: int,
-    record: str | Path | None = None,
-    progress: Progress | None = None,
-) -> ModuleNet: ...
-@overload
-def fine_tune(
-    net: Net,
-    train: Labelled,
-    training: Training,
-    *,
-    rng: int,
-    record: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Net: ...
-def fine_tune(
-    net: Net,
-    train: Labelled,
-    training: Training,
-    *,
-    rng: int,
-    record: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Net:
+) -> AnyNet:
     """Train a net further; its zero weights stay zero. `net` is never changed.
 
     Parameters
@@ -198,11 +168,9 @@ def prune_retrain(
         raise InvalidParameter("methods must hold at least one method, got none.")
     _labelled(net, judge)
     x, _ = _labelled(net, train)
-    calibration, folder, seed = (
-        x[:1000] if points is None else points,
-        None if record is None else Path(record),
-        _seed(rng),
-    )
+    calibration = x[:1000] if points is None else points
+    folder = None if record is None else Path(record)
+    seed = _seed(rng)
     if folder is not None:
         if folder.exists() and not folder.is_dir():
             raise InvalidParameter(f"a record of rounds must be a folder, got {folder}.")
@@ -225,7 +193,7 @@ def prune_retrain(
             Round(
                 method=repr(method),
                 nnz=net.nnz,
-                parameters=_parameters(net),
+                parameters=net.parameters,
                 pruned=error_rate(pruned, judge),
                 retrained=error_rate(net, judge),
                 train=error_rate(net, train),
@@ -253,12 +221,8 @@ def error_rate(net: Net, points: Labelled) -> float:
     x, y = _labelled(net, points)
     wrong, start = 0, 0
     for batch in batches(x):
-        f = net(batch)
-        own = f[np.arange(len(f)), y[start : start + len(f)]]
-        others = f.copy()
-        others[np.arange(len(f)), y[start : start + len(f)]] = -np.inf
-        wrong += int(np.count_nonzero(~(own > others.max(axis=1))))
-        start += len(f)
+        wrong += misclassified(net(batch), y[start : start + len(batch)])
+        start += len(batch)
     return wrong / len(x)
 
 
@@ -329,12 +293,8 @@ class _Run:
                 state[f"momentum {name}"] = buffer.numpy()
         content = io.BytesIO()
         np.savez(content, identity=np.array(self.identity), done=np.array(self.done), **state)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            draft.write_bytes(content.getvalue())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        with draft_of(path, content.getvalue()):
+            pass
 
     def _restore(self, path: Path) -> None:
         import torch
@@ -369,7 +329,7 @@ def _trainable(net: Net) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     return module, {name: mask for name, mask in masks.items() if not bool(mask.all())}
 
 
-def _read_back(net: Net, module: torch.nn.Module) -> Net:
+def _read_back(net: Net, module: torch.nn.Module) -> Any:
     """The trained module as the kind of net that it came from."""
     import torch
 
@@ -398,12 +358,6 @@ def _labelled(net: Net, points: Labelled) -> Labelled:
     if len(shape) != 2:
         raise InvalidParameter(f"a net to train must give (points, classes), got shape {shape} for one point.")
     return x, labels("y", y, points=len(x), classes=shape[1])
-
-
-def _parameters(net: Net) -> int:
-    if isinstance(net, ModuleNet):
-        return net.parameters
-    return sum(layer.weight.size + layer.bias.size for layer in net.layers)
 
 
 def _seed(rng: int) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from boundlab._errors import InvalidParameter, choice, one_line
-from boundlab.cli.console import reader_may_leave, stdout
+from boundlab.cli.console import reader_may_leave, stdout, table
 from boundlab.verification.claim import Claim
 from boundlab.verification.judging.methods import Method, rule_for
 from boundlab.verification.judging.rules import EProcesses
@@ -184,15 +184,5 @@ def trials(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(plan.rows(), indent=1))
         return 0
-    from rich.table import Table
-
-    rows = plan.rows()
-    table = Table(title=f"Trials until a verdict on P(failure) <= {args.delta:g}", title_justify="left")
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="right")
-    for row in rows:
-        table.add_row(
-            *(f"{v:,.4g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v) for v in row.values())
-        )
-    stdout().print(table)
+    stdout().print(table(plan.rows(), f"Trials until a verdict on P(failure) <= {args.delta:g}"))
     return 0

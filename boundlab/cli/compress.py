@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from boundlab._errors import InvalidParameter, positive_int
-from boundlab.cli.console import progress, stdout
+from boundlab.cli.console import progress, stdout, table
 
 
 def compress_net(args: argparse.Namespace) -> int:
@@ -45,7 +45,7 @@ def compress_net(args: argparse.Namespace) -> int:
         example = None if isinstance(small.net, Network) else x[:1]
         file = export(small.net, args.out, example=example)
     console = stdout()
-    _table(small.rows(), console)
+    console.print(table(small.rows()))
     console.print(
         f"{method.name}: {small.nnz:,} of {net.nnz:,} weights, {small.net.parameters:,} parameters in the net."
     )
@@ -98,16 +98,3 @@ def _shaped(x: np.ndarray, shape: str | None) -> np.ndarray:
         raise InvalidParameter(
             f"shape must be the sizes of one point, such as 1,28,28, with product {x.shape[1]}, got {shape!r}."
         ) from None
-
-
-def _table(rows: list[dict[str, Any]], console: Any) -> None:
-    from rich.table import Table
-
-    table = Table()
-    for name in rows[0] if rows else ():
-        table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right")
-    for row in rows:
-        table.add_row(
-            *(f"{v:.3g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v) for v in row.values())
-        )
-    console.print(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -21,6 +21,20 @@ def stdout(*, stderr: bool = False) -> Any:
 
     console = Ours(stderr=stderr, highlight=False)
     return console if console.is_terminal else Ours(stderr=stderr, highlight=False, width=120)
+
+
+def table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Any:
+    """Rows of equal keys as a table for a console: numbers to the right, floats with four digits."""
+    from rich.table import Table
+
+    found = Table(title=title, title_justify="left")
+    for name, value in rows[0].items() if rows else ():
+        found.add_column(name.replace("_", " "), justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        found.add_row(
+            *(f"{v:,.4g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v) for v in row.values())
+        )
+    return found
 
 
 @contextmanager

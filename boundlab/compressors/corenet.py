@@ -82,7 +82,7 @@ class CoreNetRelative(Compressor):
 
     def plan(self, network: Network, points: np.ndarray) -> tuple[SamplePlan, ...]:
         """Plan every layer on the original activations of the calibration points."""
-        _check(self.delta, self.K, self.rule)
+        require_rule(self.delta, self.K, self.rule)
         read = network.inputs(points)
         own = [
             sensitivities(layer, parts(a), theorem="baykal2019_empirical_sensitivity")
@@ -124,7 +124,7 @@ class CoreNetAdditive(Compressor):
 
     def plan(self, network: Network, points: np.ndarray) -> tuple[SamplePlan, ...]:
         """Plan layer by layer: the error that earlier layers pass on is part of a layer's sensitivities."""
-        _check(self.delta, self.K, self.rule)
+        require_rule(self.delta, self.K, self.rule)
         positive("eps", self.eps)
         row_delta = self.delta / 2 / _number_of_groups(network)
         plans: list[SamplePlan] = []
@@ -156,7 +156,7 @@ class CoreNetBudget(Compressor):
 
     def plan(self, network: Network, points: np.ndarray) -> tuple[SamplePlan, ...]:
         """Plan all layers with one common factor c."""
-        _check(self.delta, self.K, Rule.KL)
+        require_rule(self.delta, self.K, Rule.KL)
         positive_int("nnz", self.nnz)
         row_delta = self.delta / 2 / _number_of_groups(network)
         own: list[Sensitivities] = []
@@ -238,7 +238,8 @@ def _budget_factor(own: Sequence[Sensitivities], nnz: int) -> float:
     return low
 
 
-def _check(delta: float, K: float, rule: Rule) -> None:
+def require_rule(delta: float, K: float, rule: Rule) -> None:
+    """Raise InvalidParameter unless a plan can be certified with these."""
     probability("delta", delta)
     if isinstance(K, str) or not 1.0 <= K <= 1e9:
         raise InvalidParameter(f"K must be at least 1 and at most 1e9, got K={K!r}.")

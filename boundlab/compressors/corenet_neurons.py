@@ -13,8 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from boundlab import _errors
-from boundlab._errors import InvalidParameter, choice, positive, positive_int, probability, share
+from boundlab._errors import InvalidParameter, positive, positive_int, probability, share
 from boundlab._theory import implements
+from boundlab.compressors.corenet import require_rule
 from boundlab.compressors.method import ChannelCompressor, Compressor, LayerDraw, as_generator, fingerprints
 from boundlab.compressors.neuron_coresets import LINEAR, largest_size, one_group
 from boundlab.coresets.activations import RELU
@@ -55,7 +56,7 @@ class CoreNetPlus(ChannelCompressor):
 
     def plan(self, network: Network, points: np.ndarray) -> tuple[SamplePlan, ...]:
         """Plan every hidden layer on the original activations of the calibration points."""
-        _check(self.delta, self.K, self.rule)
+        require_rule(self.delta, self.K, self.rule)
         if not network.spaces:
             return ()
         own, sums = _neurons(network, points)
@@ -86,7 +87,7 @@ class CoreNetPlusBudget(ChannelCompressor):
 
     def plan(self, network: Network, points: np.ndarray) -> tuple[SamplePlan, ...]:
         """Plan every hidden layer on the original activations of the calibration points."""
-        _check(self.delta, self.K, Rule.KL)
+        require_rule(self.delta, self.K, Rule.KL)
         share("share", self.share)
         if not network.spaces:
             return ()
@@ -128,7 +129,7 @@ class CoreNetPlusPlus(Compressor):
 
     def plan(self, network: Network, points: np.ndarray) -> tuple[SamplePlan, ...]:
         """Plan every layer on the original activations of the calibration points."""
-        _check(self.delta, self.K, Rule.KL)
+        require_rule(self.delta, self.K, Rule.KL)
         positive("eps", self.eps)
         plans = []
         for k, (layer, a) in enumerate(zip(network.layers, network.inputs(points), strict=True)):
@@ -371,11 +372,3 @@ def _plan(
         condition=condition,
         theorem="baykal2019_corenet_plus",
     )
-
-
-def _check(delta: float, K: float, rule: Rule) -> None:
-    probability("delta", delta)
-    if isinstance(K, str) or not 1.0 <= K <= 1e9:
-        raise InvalidParameter(f"K must be at least 1 and at most 1e9, got K={K!r}.")
-    if choice("rule", rule, Rule) is Rule.BINOMIAL:
-        raise InvalidParameter("a plan's rule must certify: published, bernstein or kl, got binomial.")

@@ -139,14 +139,9 @@ def hidden_layers(network: Network, radius: float) -> list[HiddenLayer]:
 
 def one_group(values: np.ndarray, *, points: int, theorem: str) -> Sensitivities:
     """Return neurons as one group of edges, with their sensitivities (n,): what a `ChannelCompressor` plans over."""
-    n = len(values)
-    groups = Groups(
-        neuron=np.zeros(1, np.int64),
-        sign=np.ones(1, np.int8),
-        indptr=np.array([0, n], np.int64),
-        columns=np.arange(n, dtype=np.int64),
+    return Sensitivities(
+        values=values, groups=Groups.single(len(values)), points=points, unit="neuron", theorem=theorem
     )
-    return Sensitivities(values=values, groups=groups, points=points, unit="neuron", theorem=theorem)
 
 
 def left_to_chance(plan: SamplePlan) -> Inclusion:

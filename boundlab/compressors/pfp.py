@@ -179,15 +179,12 @@ def channel_plan(
     `theorem` is that of eps, `measured` that of the sensitivities; '' where there is none.
     """
     n = len(own.values)
-    groups = Groups(
-        neuron=np.zeros(1, np.int64), sign=np.ones(1, np.int8), indptr=np.array([0, n]), columns=np.arange(n)
-    )
     exact = top >= n
     return SamplePlan(
         layer=own.space.readers[0][0] + 2,
         sensitivities=Sensitivities(
             values=own.values,
-            groups=groups,
+            groups=Groups.single(n),
             points=own.points,
             unit="channel",
             theorem=measured,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boundlab._errors import BoundlabError, InvalidParameter, UnsupportedLayer, one_line
-from boundlab.files import arrays_of_npz, writable
+from boundlab.files import arrays_of_npz, draft_of, writable
 from boundlab.nets.module_net import ModuleNet
 from boundlab.nets.sparse import dense_arrays, sparse_arrays
 from boundlab.network import Network
@@ -141,7 +140,7 @@ def _onnx(module: Any, shape: tuple[int, ...], target: Path) -> Exported:
     one, other = (_graph(module, (points, *shape), dtype) for points in (2, 3))
     model = model_of_graphs(one, other)
     data = model.SerializeToString()
-    with _draft(target, gzip.compress(data, mtime=0) if target.suffix == ".gz" else data) as draft:
+    with draft_of(target, gzip.compress(data, mtime=0) if target.suffix == ".gz" else data) as draft:
         read = read_model(str(draft))
         session: Any = onnx.reference.ReferenceEvaluator(read)
 
@@ -167,7 +166,7 @@ def _pt2(module: Any, shape: tuple[int, ...], target: Path) -> Exported:
             torch.export.save(program, data)
     except Exception as error:
         raise UnsupportedLayer(f"a net to write as .pt2 must run under torch.export, got {one_line(error)}.") from None
-    with _draft(target, data.getvalue()) as draft:
+    with draft_of(target, data.getvalue()) as draft:
         graph = graph_of_pt2(str(draft))
         found = _difference(module, _runner(graph, dtype), shape, dtype)
     return Exported(path=target, size=target.stat().st_size, difference=found)
@@ -246,7 +245,7 @@ def _sparse(net: Any, target: Path, kind: str) -> Exported:
             rule = "writing .safetensors needs the extra safetensors: pip install 'boundlab[safetensors]'."
             raise InvalidParameter(rule) from None
         data.write(save(stored))
-    with _draft(target, data.getvalue()) as draft:
+    with draft_of(target, data.getvalue()) as draft:
         if kind == ".npz":
             read = arrays_of_npz(str(draft))
         else:
@@ -284,17 +283,3 @@ def arrays_of(net: Network | ModuleNet | torch.nn.Module) -> dict[str, np.ndarra
         return {name: t.detach().cpu().numpy() for name, t in module.state_dict().items()}
     except (TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise InvalidParameter(f"the state of a net must be tensors that numpy knows, got {one_line(error)}.") from None
-
-
-@contextmanager
-def _draft(target: Path, data: bytes) -> Iterator[Path]:
-    """Write a draft beside the target; it takes the target's place once what follows has found no fault with it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    suffixes = "".join(target.suffixes[-2:]) if target.suffix == ".gz" else target.suffix
-    draft = target.with_name(f".{target.name}.{os.getpid()}{suffixes}")
-    try:
-        draft.write_bytes(data)
-        yield draft
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
