@@ -12,7 +12,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from boundlab._errors import InvalidParameter
 from boundlab.cli import main
+from boundlab.cli.methods import method_named
+from boundlab.compressors import METHODS
 
 RNG = np.random.default_rng(0)
 GOOD_NET = {"W0": RNG.normal(size=(6, 4)), "b0": np.zeros(6), "W1": RNG.normal(size=(3, 6)), "b1": np.zeros(3)}
@@ -247,3 +250,13 @@ def small_module() -> Any:
 
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+
+
+def test_a_field_of_several_numbers_is_a_list_with_commas() -> None:
+    for text, share in (("0.5", 0.5), ("0.5,1", (0.5, 1.0))):
+        method: Any = method_named("neuron-coreset-budget", ["--share", text], {"radius": 1.0}, METHODS)
+        assert method.share == share
+    filters: Any = method_named("l2-filters", ["--channels", "20,10"], {}, METHODS)
+    assert filters.channels == (20, 10)
+    with pytest.raises(InvalidParameter, match="channels must be of type int, got 'many'"):
+        method_named("l2-filters", ["--channels", "20,many"], {}, METHODS)

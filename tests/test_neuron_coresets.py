@@ -139,6 +139,19 @@ def test_the_published_size_misses_its_own_error() -> None:
     assert str(verdict.state) == "violated"
 
 
+def test_each_layer_can_have_a_share_of_its_own() -> None:
+    hidden = NET.sizes[1:-1]
+    for law in Law:
+        method = NeuronCoresetBudget(radius=RADIUS, share=(0.5, *(1.0 for _ in hidden[1:])), law=law)
+        net = compress(NET, method, POINTS, rng=0).net
+        assert isinstance(net, Network)
+        first, *others = net.sizes[1:-1]
+        assert first == hidden[0] // 2 if law is Law.PIVOTAL else 1 <= first < hidden[0]
+        assert tuple(others) == hidden[1:]
+    with pytest.raises(InvalidParameter, match=f"share must be one number or {len(hidden)} of them, got 5"):
+        compress(NET, NeuronCoresetBudget(radius=RADIUS, share=(0.5,) * 5), POINTS, rng=0)
+
+
 def everywhere(method: NeuronCoresetBudget, share: float = 1.0):
     """Trials of the promise of a one-hidden-layer net in the plane: the exact supremum over the ball, by the sweep."""
     rng = np.random.default_rng(4)

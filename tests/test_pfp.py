@@ -358,6 +358,19 @@ def test_baselines_keep_the_largest_share_that_fits(
         assert all(plan.eps[0] == math.inf or plan.exact[0] for plan in small.plans)
 
 
+@pytest.mark.parametrize("method", BASELINES)
+def test_as_many_channels_stay_as_are_asked_for(method: Any, chain: Network) -> None:
+    first, second = (space.size for space in chain.spaces)
+    small: Any = compress(chain, method(channels=(2, second)), inputs(5), rng=0)
+    assert small.net.sizes == (6, 2, second, 4)
+    for wrong in ((2,), (0, 1), (first + 1, 1), (True, 1), (1.0, 1)):
+        with pytest.raises(InvalidParameter, match=r"channels must be at least 1 and at most \["):
+            compress(chain, method(channels=wrong), inputs(5), rng=0)
+    for both in ({}, {"channels": (2, 2), "parameters": 300}):
+        with pytest.raises(InvalidParameter, match="either parameters or channels must be given"):
+            compress(chain, method(**both), inputs(5), rng=0)
+
+
 def test_scores_are_norms_of_the_filters(two_ways: ModuleNet) -> None:
     module: Any = two_ways.module
     for space, source, columns in zip(

@@ -1,8 +1,8 @@
 """What filter pruning compares with: filters at random, or those of the largest norm. None of them looks at data.
 
-Every space keeps the same share of its channels, rounded down but at least one, the largest share whose net fits the
-budget. Nothing is promised: eps = inf. Where a channel has filters in several layers, as along residual additions,
-all of them together are its filter.
+How many channels each space keeps is given, or follows from a budget: the same share of every space, rounded down but
+at least one, the largest share that fits. Nothing is promised: eps = inf. Where a channel has filters in several
+layers, as along residual additions, all of them together are its filter.
 
     UniformFilters   drawn without replacement, each counting size/kept times: unbiased
     L1Filters        sum |w|                  of the weights that put the channel out
@@ -13,11 +13,13 @@ all of them together are its filter.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from boundlab._errors import InvalidParameter
 from boundlab.compressors.method import ChannelCompressor, Net
 from boundlab.compressors.pfp import channel_plan, require_budget
 from boundlab.nets.space_sensitivities import SpaceSensitivities, parameters_left, removable
@@ -27,24 +29,45 @@ from boundlab.records import Law, SamplePlan
 
 @dataclass(frozen=True, kw_only=True)
 class FilterBaseline(ChannelCompressor):
-    """Keeps the channels of the largest scores, the same share of every space, at most `parameters` numbers in all."""
+    """Keeps the channels of the largest scores: the same share of every space, or as many as are asked for.
 
-    parameters: int
+    parameters : at most so many numbers in all are left, of all spaces the same share
+    channels : how many each space keeps, in the order of the net's `spaces`; given instead of `parameters`
+    """
+
+    parameters: int | None = None
+    channels: tuple[int, ...] | None = None
     modules: ClassVar[bool] = True
     law: ClassVar[Law | None] = None
 
     def plan(self, network: Net, points: Any) -> tuple[SamplePlan, ...]:
         """Plan every space by its weights alone; the points are not looked at."""
         spaces = removable(network)
-        require_budget(network, self.parameters)
         plans = []
-        for space, n in zip(spaces, same_share(network, self.parameters), strict=True):
+        for space, n in zip(spaces, self._kept(network, spaces), strict=True):
             own = SpaceSensitivities(
                 space=space, values=self.scores(network, space), signs=1, filters=0, events=0, positions=0, points=0
             )
             top, draws = (n, 0) if self.law is None else (0, n)
             plans.append(channel_plan(own, top=top, draws=draws, law=self.law or Law.MULTINOMIAL))
         return tuple(plans)
+
+    def _kept(self, network: Net, spaces: Sequence[Space]) -> Sequence[int]:
+        if self.parameters is not None and self.channels is None:
+            require_budget(network, self.parameters)
+            return same_share(network, self.parameters)
+        if self.channels is None or self.parameters is not None:
+            raise InvalidParameter(
+                f"either parameters or channels must be given, got {self.parameters!r} and {self.channels!r}."
+            )
+        sizes = [space.size for space in spaces]
+        fits = len(self.channels) == len(sizes) and all(
+            isinstance(n, (int, np.integer)) and not isinstance(n, bool) and 1 <= n <= size
+            for n, size in zip(self.channels, sizes, strict=True)
+        )
+        if not fits:
+            raise InvalidParameter(f"channels must be at least 1 and at most {sizes}, got {list(self.channels)}.")
+        return self.channels
 
     @abstractmethod
     def scores(self, network: Net, space: Space) -> np.ndarray:

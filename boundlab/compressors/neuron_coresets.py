@@ -285,18 +285,25 @@ class NeuronCoresetPublished(NeuronMethod):
 class NeuronCoresetBudget(NeuronMethod):
     """A share of each hidden layer's neurons, in the mean over the coins; heavy neurons are kept as they are.
 
-    share : in (0, 1], of the neurons of each hidden layer; at least one is drawn
+    share : in (0, 1], of the neurons of each hidden layer, or one number per hidden layer; at least one is drawn
     law : with replacement, which the theorems cover; without (Poisson, pivotal) the error is smaller in practice and
         nothing is promised for all inputs before the draw, only certified after it (`worst_case`)
     """
 
-    share: float
+    share: float | tuple[float, ...]
     law: Law = Law.MULTINOMIAL
     name: ClassVar[str] = "neuron-coreset-budget"
 
+    def plan(self, network: Network, points: np.ndarray) -> tuple[SamplePlan, ...]:
+        """Plan every hidden layer on the original net."""
+        hidden = len(network.layers) - 1
+        if isinstance(self.share, tuple) and len(self.share) != hidden:
+            raise InvalidParameter(f"share must be one number or {hidden} of them, got {len(self.share)}.")
+        return super().plan(network, points)
+
     def _layer(self, k: int, hidden: HiddenLayer, own: Sensitivities, delta: float) -> SamplePlan:
         law, n = choice("law", self.law, Law), len(own.values)
-        target = max(1.0, share("share", self.share) * n)
+        target = max(1.0, share("share", self.share[k] if isinstance(self.share, tuple) else self.share) * n)
         useful = int(np.count_nonzero(own.values))
         if useful <= target:  # the others contribute nothing on the ball
             return self._close(k, hidden, own, delta, size=0.0, top=useful)

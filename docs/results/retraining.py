@@ -17,7 +17,9 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -38,15 +40,17 @@ HERE = Path(__file__).parent
 WORK = HERE.parents[1] / "build" / "results"
 SIZES = (784, 300, 100, 10)
 DENSE = Training(epochs=30, lr=0.1, batch=128, weight_decay=1e-4)
-TUNE = Training(epochs=30, lr=0.05, batch=128, weight_decay=1e-4)
-GENTLE = Training(epochs=30, lr=0.005, batch=128, weight_decay=1e-4)
-"""For reweighted neurons, which a rate of .05 ruins; of .05, .02, .01 and .005 the best for each start is used."""
-SMALL = Training(epochs=60, lr=0.1, batch=128, weight_decay=1e-4)
+TUNE = Training(epochs=100, lr=0.1, batch=128, weight_decay=5e-4)
+"""Of 30, 100 and 200 epochs, rates of .05 to .2, batches of 32 to 128 and decays of 1e-4 to 2e-3."""
+GENTLE = Training(epochs=100, lr=0.005, batch=128, weight_decay=5e-4)
+"""For reweighted neurons, which higher rates ruin; of .1, .05, .02 and .005 the best."""
+SMALL = Training(epochs=130, lr=0.1, batch=128, weight_decay=5e-4)
+"""As many epochs as the dense net and what is made of it have together."""
 CURVE = Training(epochs=10, lr=0.05, batch=128, weight_decay=1e-4)
-PARAMETERS = 26_500
-"""What the paper's compressed net holds, about: 10 % of 266,610."""
 WIDTHS = ((33, 11), (28, 100))
-"""Hidden layers of small nets of that size: in proportion to the large one, and with the second one as it is."""
+"""Hidden layers of nets of about 26,000 numbers, a tenth of 266,610: in proportion to the large one, and with the
+second one as it is."""
+ROUNDS = 3
 KEEP = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 CALIBRATION = 1_000
 RADIUS = 28.0
@@ -75,14 +79,23 @@ def scratch(sizes: tuple[int, ...], seed: int, training: Training) -> bl.Network
     return fine_tune(bl.random_network(sizes, rng=seed), mnist()["train"], training, rng=seed, record=record)
 
 
-def neurons(share: float, parameters: int) -> dict[str, Callable[[], Method]]:
-    """Ways to remove neurons."""
+def neurons(now: tuple[int, ...], left: tuple[int, ...]) -> dict[str, Callable[[], Method]]:
+    """Ways to go from so many neurons to fewer."""
+    share = tuple((few + 0.5) / many if few < many else 1.0 for few, many in zip(left, now, strict=True))
     return {
         "neuron coreset": lambda: NeuronCoresetBudget(share=share, radius=RADIUS),
         "neuron coreset, pivotal": lambda: NeuronCoresetBudget(share=share, radius=RADIUS, law=Law.PIVOTAL),
-        "largest neurons": lambda: LargestFilters(parameters=parameters),
-        "uniform neurons": lambda: UniformFilters(parameters=parameters),
+        "largest neurons": lambda: LargestFilters(channels=left),
+        "uniform neurons": lambda: UniformFilters(channels=left),
     }
+
+
+def steps(widths: tuple[int, ...], rounds: int) -> list[tuple[int, ...]]:
+    """The widths after each round, each removing the same share."""
+    return [
+        tuple(round(many * (few / many) ** (k / rounds)) for many, few in zip(SIZES[1:-1], widths, strict=True))
+        for k in range(rounds + 1)
+    ]
 
 
 def weights(nnz: int) -> dict[str, Callable[[], Method]]:
@@ -125,13 +138,11 @@ def _run(what: str, seed: int, which: str) -> dict[str, Any]:
         return _told(scratch((784, *map(int, which.split("-")), 10), seed, SMALL))
     net = scratch(SIZES, seed, DENSE)
     if what == "neurons":
-        name, start = which.split(" / ")
-        schedule = [neurons(0.11, PARAMETERS)[name]()]
-        training = GENTLE if start == "reweighted" else TUNE
-        if start == "three rounds":
-            shares, left = (0.48, 0.48, 0.48), (127_000, 57_000, PARAMETERS)
-            schedule = [neurons(s, p)[name]() for s, p in zip(shares, left, strict=True)]
-            training = Training(epochs=10, lr=TUNE.lr, batch=TUNE.batch, weight_decay=TUNE.weight_decay)
+        name, widths, start = which.split(" / ")
+        rounds = ROUNDS if start == "three rounds" else 1
+        path = steps(tuple(map(int, widths.split("-"))), rounds)
+        schedule = [neurons(now, left)[name]() for now, left in pairwise(path)]
+        training = GENTLE if start == "reweighted" else replace(TUNE, epochs=TUNE.epochs // rounds)
     else:
         name, keep = which.split(" / ")
         schedule, training, start = [weights(round(float(keep) * net.nnz))[name]()], CURVE, "reweighted"
@@ -163,10 +174,11 @@ def _told(net: bl.Network | ModuleNet) -> dict[str, Any]:
 def jobs(seeds: int) -> list[Job]:
     """All lines: the dense nets first, for the others start from them."""
     starts = ("reweighted", "original values", "three rounds")
-    ways = [f"{name} / {start}" for name in neurons(1.0, 1) for start in starts]
+    sizes = ["-".join(map(str, widths)) for widths in WIDTHS]
+    ways = [f"{name} / {size} / {start}" for name in neurons((1,), (1,)) for size in sizes for start in starts]
     points = [f"{name} / {keep:g}" for name in weights(1) for keep in KEEP]
     found: list[Job] = [("dense", seed, "300-100") for seed in range(seeds)]
-    found += [("small", seed, f"{a}-{b}") for seed in range(seeds) for a, b in WIDTHS]
+    found += [("small", seed, size) for seed in range(seeds) for size in sizes]
     found += [("neurons", seed, way) for seed in range(seeds) for way in ways]
     return found + [("weights", seed, point) for seed in range(min(3, seeds)) for point in points]
 
