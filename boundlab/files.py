@@ -136,13 +136,12 @@ def write_atomically(texts: Mapping[Path, str]) -> None:
 
 
 @contextmanager
-def draft_of(target: Path, data: bytes) -> Iterator[Path]:
-    """Write a draft beside the target; it takes the target's place once what follows has found no fault with it."""
+def draft_of(target: Path) -> Iterator[Path]:
+    """Yield the name of a draft beside the target; once it is written and found good, it takes the target's place."""
     target.parent.mkdir(parents=True, exist_ok=True)
     suffixes = "".join(target.suffixes[-2:]) if target.suffix == ".gz" else target.suffix
     draft = target.with_name(f".{target.name}.{os.getpid()}{suffixes}")
     try:
-        draft.write_bytes(data)
         yield draft
         draft.replace(target)
     finally:

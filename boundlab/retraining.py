@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -291,10 +290,8 @@ class _Run:
             buffer = self.optimizer.state[p].get("momentum_buffer")
             if buffer is not None:
                 state[f"momentum {name}"] = buffer.numpy()
-        content = io.BytesIO()
-        np.savez(content, identity=np.array(self.identity), done=np.array(self.done), **state)
-        with draft_of(path, content.getvalue()):
-            pass
+        with draft_of(path) as draft:
+            np.savez(draft, identity=np.array(self.identity), done=np.array(self.done), **state)
 
     def _restore(self, path: Path) -> None:
         import torch

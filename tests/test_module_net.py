@@ -16,6 +16,7 @@ from torch.nn.utils import prune
 
 from boundlab._errors import InvalidParameter
 from boundlab.nets import patches as patches_module
+from boundlab.nets.gradients import gradients
 from boundlab.nets.module_net import ModuleNet
 
 CONVOLUTIONS: list[tuple[type[Any], dict[str, Any]]] = [
@@ -375,7 +376,7 @@ def test_batches_show_what_one_batch_shows(cuts: list[int]) -> None:
     net = ModuleNet(module, x)
     for one, other in zip(seen_by(net, x), seen_by(net, batches_of(x, cuts)), strict=True):
         np.testing.assert_allclose(other, one, atol=1e-14)
-    for one, other in zip(net.gradients(x, y), net.gradients(batches_of(x, cuts), y), strict=True):
+    for one, other in zip(gradients(net, x, y), gradients(net, batches_of(x, cuts), y), strict=True):
         np.testing.assert_allclose(other, one, atol=1e-14)
 
 
@@ -402,7 +403,7 @@ def test_nothing_that_is_given_is_ever_changed() -> None:
     net = ModuleNet(module, x)
     net(x)
     net.visit(x, lambda k, block: None)
-    net.gradients(x, np.array([0, 1, 0, 1, 1]))
+    gradients(net, x, np.array([0, 1, 0, 1, 1]))
     changed = net.with_weights([np.zeros_like(layer.weight) for layer in net.layers])
     replaced = net.with_modules({"5": nn.Sequential(nn.Linear(4, 1), nn.Linear(1, 2)).double()})
     assert state(module) == before
@@ -418,7 +419,7 @@ def test_no_coin_of_torch_is_used() -> None:
     chance, x = torch.get_rng_state(), inputs(4, 3)
     net = ModuleNet(module.train(), x)
     assert np.array_equal(net(x), net(x))
-    net.gradients(x, np.array([0, 1, 0, 1]))
+    gradients(net, x, np.array([0, 1, 0, 1]))
     assert torch.equal(chance, torch.get_rng_state())
 
 
@@ -475,7 +476,7 @@ def test_gradients_are_difference_quotients_of_the_mean_loss(make: Callable[[], 
     module, x, y, h = seeded(make), inputs(5, 4, 3), np.array([0, 2, 1, 1, 0]), 1e-6
     net = ModuleNet(module, x)
     weights = [layer.weight for layer in net.layers]
-    for k, slope in enumerate(net.gradients(x, y)):
+    for k, slope in enumerate(gradients(net, x, y)):
         for i, j in itertools.product(*map(range, slope.shape)):
             ends = []
             for side in (h, -h):
@@ -487,9 +488,9 @@ def test_gradients_are_difference_quotients_of_the_mean_loss(make: Callable[[], 
 
 def test_gradients_work_under_inference_mode() -> None:
     module, x, y = seeded(lambda: nn.Linear(3, 2)), inputs(4, 3), np.array([0, 1, 1, 0])
-    want = ModuleNet(module, x).gradients(x, y)
+    want = gradients(ModuleNet(module, x), x, y)
     with torch.inference_mode():
-        found = ModuleNet(module, x).gradients(x, y)
+        found = gradients(ModuleNet(module, x), x, y)
     assert np.array_equal(want[0], found[0])
 
 
@@ -506,7 +507,7 @@ def test_gradients_work_under_inference_mode() -> None:
 def test_labels_must_fit_the_points(labels: list[Any], match: str) -> None:
     net = ModuleNet(seeded(lambda: nn.Linear(3, 2)), inputs(1, 3))
     with pytest.raises(InvalidParameter, match=match):
-        net.gradients(inputs(4, 3), np.array(labels))
+        gradients(net, inputs(4, 3), np.array(labels))
 
 
 def test_a_net_without_classes_or_slopes_has_no_gradients() -> None:
@@ -525,7 +526,7 @@ def test_a_net_without_classes_or_slopes_has_no_gradients() -> None:
     labels = np.zeros(2, int)
     for module, x in ((nn.Linear(3, 1), inputs(2, 3)), (nn.Linear(3, 2), inputs(2, 4, 3)), (Blind(), inputs(2, 3))):
         with pytest.raises(InvalidParameter, match=r"a net with gradients must give \(points, classes >= 2\)"):
-            ModuleNet(module, x).gradients(x, labels)
+            gradients(ModuleNet(module, x), x, labels)
 
 
 # what is refused

@@ -20,7 +20,6 @@ from boundlab.coresets.sensitivity_sampling import Rule
 from boundlab.coresets.threshold_sampling import threshold_probabilities
 from boundlab.coresets.top_k import dropped_sum, patch_mean_sensitivities, patch_sensitivities
 from boundlab.nets.groups import sign_groups
-from boundlab.nets.importance import layer_sensitivities
 from boundlab.nets.module_net import ModuleNet
 from boundlab.records import Law, Status
 
@@ -62,7 +61,7 @@ def of_sensitivities(plans: tuple[SamplePlan, ...]) -> tuple[np.ndarray, np.ndar
 
 
 def test_det_keeps_the_global_top_of_all_sensitivities_with_their_own_weights() -> None:
-    own, _ = layer_sensitivities(NET, POINTS, theorem="")
+    own = calibrate(NET, POINTS, 1.0, 0.05, theorem="").own
     smallest = np.sort(np.concatenate([s.values for s in own]))[-NNZ]
     small = compress(NET, SiPPDet(**FIXED), POINTS, rng=0)
     assert small.nnz == NNZ
@@ -242,7 +241,7 @@ def test_a_poisson_plan_that_keeps_everything_draws_the_net_itself() -> None:
 def test_the_factor_is_the_conformal_quantile_of_the_other_half() -> None:
     seen = calibrate(NET, POINTS, None, 0.1, theorem="")
     half = POINTS[0::2]
-    own, _ = layer_sensitivities(NET, half, theorem="")
+    own = calibrate(NET, half, 1.0, 0.05, theorem="").own
     assert all(np.array_equal(a.values, b.values) for a, b in zip(seen.own, own, strict=True))
     ratios = []
     for x in POINTS[1::2]:

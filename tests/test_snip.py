@@ -13,7 +13,8 @@ from torch import nn
 from boundlab._errors import InvalidParameter
 from boundlab.certificates import certify
 from boundlab.compressors.method import compress
-from boundlab.compressors.snip import SNIP, gradients
+from boundlab.compressors.snip import SNIP
+from boundlab.nets.gradients import gradients
 from boundlab.nets.module_net import ModuleNet
 from boundlab.nets.toy import random_network
 from boundlab.network import Layer, Network

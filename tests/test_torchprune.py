@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from boundlab.compressors.calibration import calibrate
 from boundlab.coresets.allocation import expected_distinct, top_sizes
 from boundlab.coresets.error_functions import bernstein_eps, hybrid_error, published_eps
 from boundlab.coresets.layer_budget import released_channel_size
 from boundlab.coresets.top_k import dropped_sum, keep_largest, patch_mean_sensitivities, patch_sensitivities
 from boundlab.nets.channels import channel_sensitivities, single_weight_sensitivities
 from boundlab.nets.groups import parts, sign_groups
-from boundlab.nets.importance import layer_sensitivities
 from boundlab.nets.module_net import ModuleNet
 from boundlab.records import Groups, Sensitivities
 from tests.reference.torchprune_run import (
@@ -54,7 +54,7 @@ def net_of(name: str) -> ModuleNet:
 
 @cache
 def ours(name: str, kind: str) -> list[Sensitivities]:
-    return layer_sensitivities(net_of(name), THEIRS[f"{name}/{kind}/x"], theorem="baykal2022_sipp_det")[0]
+    return list(calibrate(net_of(name), THEIRS[f"{name}/{kind}/x"], 1.0, 0.05, theorem="baykal2022_sipp_det").own)
 
 
 @cache
@@ -267,7 +267,7 @@ def test_the_two_settings_show_both_choices() -> None:
 def test_the_cut_off_of_sums_makes_the_released_code_depend_on_units(name: str) -> None:
     """A sum of at most 1.19e-7 counts as infinite there. Shares have no unit; ours are the same at every scale."""
     layer, x = net_of(name).layers[0], THEIRS[f"{name}/plain/x"] * np.float32(TINY)
-    own = layer_sensitivities(net_of(name), x, theorem="baykal2022_sipp_det")[0][0]
+    own = calibrate(net_of(name), x, 1.0, 0.05, theorem="baykal2022_sipp_det").own[0]
     assert own.values == pytest.approx(ours(name, "plain")[0].values, rel=1e-12, abs=0)
     g = shares(layer.weight, vectors(name, "plain")[0] * TINY, above=CUT_OFF)
     largest, mean = (edges(layer.weight, THEIRS[f"{name}/tiny/{key}/0"]) for key in ("max", "mean"))

@@ -119,6 +119,7 @@ def build_parser() -> Parser:
     )
     smaller.add_argument("--method", required=True, help="a method by name, such as magnitude, sipp or pfp-budget")
     smaller.add_argument("--seed", type=int, default=0, help="seed of the coins (default: 0)")
+    smaller.add_argument("--record", help="folder that keeps what was seen: a killed run goes on with the same command")
     smaller.add_argument(
         "--out", required=True, help="FILE.onnx, .pt2, or .npz or .safetensors, which store zeros sparse"
     )

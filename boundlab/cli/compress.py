@@ -33,10 +33,16 @@ def compress_net(args: argparse.Namespace) -> int:
         x = _shaped(data.x_train[:count], args.shape)
         tell(0.1, f"reading {args.net}")
         net = _net(args, x)
-        defaults = {"nnz": max(1, net.nnz // 2), "parameters": net.parameters // 2, "labels": data.y_train[: len(x)]}
+        defaults = {"nnz": max(1, net.nnz // 2), "labels": data.y_train[: len(x)]}
+        if not any(word.startswith("--channels") for word in args.fields):
+            defaults["parameters"] = net.parameters // 2
         method = method_named(args.method, args.fields, defaults, METHODS)
         tell(0.2, f"compressing by {method.name}")
-        small = compress(net, method, x, rng=args.seed)
+
+        def seen(k: int, n: int) -> None:
+            tell(0.2, f"compressing by {method.name}: pass {k}, {n:,} points seen")
+
+        small = compress(net, method, x, rng=args.seed, record=args.record, progress=seen)
         certificate = None
         if data.x_test is not None:
             tell(0.7, f"certifying on {len(data.x_test)} points")

@@ -11,7 +11,7 @@ A fresh point then has R(x) <= C with probability at least 1 - delta, without a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +27,7 @@ from boundlab.coresets.top_k import keep_largest
 from boundlab.nets.groups import parts, side_sums, sign_groups
 from boundlab.nets.importance import LargestShares
 from boundlab.nets.module_net import Batches, ModuleNet, batches
+from boundlab.nets.passes import Pass, look
 from boundlab.nets.propagate import envelope
 from boundlab.network import Network
 from boundlab.records import Sensitivities
@@ -170,32 +171,57 @@ def calibrate(
     if C is not None and (isinstance(C, bool | str) or not 1.0 <= C <= LARGEST):
         raise InvalidParameter(f"C must be at least 1 and at most 1e9, or None, got C={C!r}.")
     used = points if C is not None else every_second(points, 0)
-    shares = [(LargestMeans if mean else LargestShares)(layer.weight) for layer in net.layers]
-    signs, positions, count, digests = [1] * len(shares), [1] * len(shares), 0, set()
-    for batch in batches(used):
-        vectors = [0] * len(shares)
+    seen = look(_Shares(net, passed=passed, mean=mean), batches(used))
+    if not seen.count:
+        raise InvalidParameter("points must hold at least one point each time they are asked for, got none.")
+    own = tuple(s.sensitivities(points=seen.count, theorem=theorem) for s in seen.shares)
+    if C is None:
+        C = look(_Ratios(net, own, passed, seen.digests), batches(every_second(points, 1))).factor(delta)
+    return Calibration(own=own, signs=tuple(seen.signs), positions=tuple(seen.positions), passed=passed, C=float(C))
 
-        def see(k: int, found: list[np.ndarray], vectors: list[int] = vectors) -> None:
-            share = shares[k]
-            signs[k] = max(signs[k], len(found))
+
+class _Shares(Pass):
+    """The sensitivities of all layers, and what else a batch tells."""
+
+    def __init__(self, net: Network | ModuleNet, *, passed: bool, mean: bool) -> None:
+        self.net, self.passed = net, passed
+        self.shares = [(LargestMeans if mean else LargestShares)(layer.weight) for layer in net.layers]
+        self.signs, self.positions = [1] * len(self.shares), [1] * len(self.shares)
+        self.count, self.digests = 0, set[bytes]()
+
+    def see(self, batch: np.ndarray) -> None:
+        vectors = [0] * len(self.shares)
+
+        def see(k: int, found: list[np.ndarray]) -> None:
+            share = self.shares[k]
+            self.signs[k] = max(self.signs[k], len(found))
             vectors[k] += found[0].shape[0] * found[0].shape[1]
             for part in found:
                 share.see(part if isinstance(share, LargestMeans) else part.reshape(-1, part.shape[-1]))
 
-        _visit(net, batch, see)
+        _visit(self.net, batch, see)
         for k, n in enumerate(vectors):
-            positions[k] = max(positions[k], -(-n // max(1, len(batch))))
-        for share, error in zip(shares, _passed_on(net, batch) if passed else [], strict=passed):
+            self.positions[k] = max(self.positions[k], -(-n // len(batch)))
+        errors = _passed_on(self.net, batch) if self.passed else []
+        for share, error in zip(self.shares, errors, strict=self.passed):
             share.see(error[:, None, :] if isinstance(share, LargestMeans) else error)
-        count += len(batch)
-        if C is None:
-            digests.update(fingerprints(batch.reshape(len(batch), -1)))
-    if not count:
-        raise InvalidParameter("points must hold at least one point each time they are asked for, got none.")
-    own = tuple(s.sensitivities(points=count, theorem=theorem) for s in shares)
-    if C is None:
-        C = _conformal(net, every_second(points, 1), own, delta, passed, digests)
-    return Calibration(own=own, signs=tuple(signs), positions=tuple(positions), passed=passed, C=float(C))
+        self.count += len(batch)
+        self.digests.update(fingerprints(batch.reshape(len(batch), -1)))
+
+    def state(self) -> dict[str, np.ndarray]:
+        told = {"signs": self.signs, "positions": self.positions, "count": self.count}
+        best = {f"best {k}": share.best for k, share in enumerate(self.shares)}
+        return {k: np.array(v) for k, v in told.items()} | best | {"digests": _rows(self.digests)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.signs, self.positions = state["signs"].tolist(), state["positions"].tolist()
+        self.count, self.digests = int(state["count"]), {row.tobytes() for row in state["digests"]}
+        for k, share in enumerate(self.shares):
+            share.best[...] = state[f"best {k}"]
+
+
+def _rows(digests: set[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(sorted(digests)), np.uint8).reshape(-1, 16)
 
 
 def every_second(points: np.ndarray | Batches, start: int) -> np.ndarray | Batches:
@@ -242,26 +268,34 @@ class LargestMeans:
 
 
 @implements("vovk2005_split_conformal")
-def _conformal(
-    net: Network | ModuleNet,
-    points: np.ndarray | Batches,
-    own: Sequence[Sensitivities],
-    delta: float,
-    passed: bool,
-    used: set[bytes],
-) -> float:
-    """The k-th smallest R(x) of the points, k = ceil((1-delta)(n+1)), at least 1; inf where n < 1/delta - 1.
+class _Ratios(Pass):
+    """R(x) of each point of the half that gave no sensitivities, and how many of them stand in the other half too."""
 
-    Also inf where too many of the points are among those `used` for the sensitivities: the halves must be independent.
-    """
-    found, repeated = [np.zeros(0)], 0
-    for batch in batches(points):
-        found.append(largest_ratios(net, batch, own, passed=passed))
-        repeated += sum(digest in used for digest in fingerprints(batch.reshape(len(batch), -1)))
-    ratios = np.concatenate(found)
-    if repeated >= REPEATED * len(ratios):
-        return np.inf
-    return max(1.0, float(conformal_factor(ratios, delta)))
+    def __init__(
+        self, net: Network | ModuleNet, own: Sequence[Sensitivities], passed: bool, digests: set[bytes]
+    ) -> None:
+        self.net, self.own, self.passed, self.digests = net, own, passed, digests
+        self.ratios, self.repeated = [np.zeros(0)], 0
+
+    def see(self, batch: np.ndarray) -> None:
+        self.ratios.append(largest_ratios(self.net, batch, self.own, passed=self.passed))
+        self.repeated += sum(digest in self.digests for digest in fingerprints(batch.reshape(len(batch), -1)))
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"ratios": np.concatenate(self.ratios), "repeated": np.array(self.repeated)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.ratios, self.repeated = [state["ratios"]], int(state["repeated"])
+
+    def factor(self, delta: float) -> float:
+        """The k-th smallest ratio, k = ceil((1-delta)(n+1)), at least 1; inf where n < 1/delta - 1.
+
+        Also inf where too many of the points occur in both halves: these must be independent.
+        """
+        ratios = np.concatenate(self.ratios)
+        if self.repeated >= REPEATED * len(ratios):
+            return math.inf
+        return max(1.0, float(conformal_factor(ratios, delta)))
 
 
 def largest_ratios(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 import numpy as np
 from numba import njit
@@ -19,6 +20,7 @@ from boundlab.coresets.inclusions import Inclusions
 from boundlab.coresets.threshold_sampling import threshold_probabilities
 from boundlab.nets.load import as_network
 from boundlab.nets.module_net import Batches, ModuleNet, batches
+from boundlab.nets.passes import Progress, recording
 from boundlab.network import Network
 from boundlab.records import Compressed, Compression, Coreset, Law, Row, SamplePlan
 
@@ -121,23 +123,53 @@ class ChannelCompression(Compressed):
 
 @overload
 def compress(
-    network: Network, method: ChannelCompressor, points: np.ndarray, *, rng: int | np.random.Generator
+    network: Network,
+    method: ChannelCompressor,
+    points: np.ndarray,
+    *,
+    rng: int | np.random.Generator,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> ChannelCompression: ...
 @overload
 def compress(
-    network: Network, method: Compressor, points: np.ndarray, *, rng: int | np.random.Generator
+    network: Network,
+    method: Compressor,
+    points: np.ndarray,
+    *,
+    rng: int | np.random.Generator,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> Compression: ...
 @overload
 def compress(
-    network: Module, method: ChannelCompressor, points: np.ndarray | Batches, *, rng: int | np.random.Generator
+    network: Module,
+    method: ChannelCompressor,
+    points: np.ndarray | Batches,
+    *,
+    rng: int | np.random.Generator,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> ChannelCompression: ...
 @overload
 def compress(
-    network: Module, method: Compressor, points: np.ndarray | Batches, *, rng: int | np.random.Generator
+    network: Module,
+    method: Compressor,
+    points: np.ndarray | Batches,
+    *,
+    rng: int | np.random.Generator,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> Compression | ModuleCompression: ...
 @overload
 def compress(
-    network: Network | Module, method: Method, points: np.ndarray | Batches, *, rng: int | np.random.Generator
+    network: Network | Module,
+    method: Method,
+    points: np.ndarray | Batches,
+    *,
+    rng: int | np.random.Generator,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> Compression | ModuleCompression | ChannelCompression: ...
 def compress(
     network: Network | Module,
@@ -145,6 +177,8 @@ def compress(
     points: np.ndarray | Batches,
     *,
     rng: int | np.random.Generator,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> Compression | ModuleCompression | ChannelCompression:
     """Compress a network: plan every layer with `method` on `points`, then draw once. `network` is never changed.
 
@@ -158,11 +192,15 @@ def compress(
     points : (points, features) calibration inputs, as the net reads them; for a module (points, ...), or a function
         without arguments that returns an iterator of such batches, for data larger than memory
     rng : seed or Generator; the same seed gives the same coreset on any number of threads
+    record : a folder that keeps what passes over the points have seen: after an interruption the same call goes on
+        from it, to the same coreset. With another seed it serves again.
+    progress : called as ``progress(k, n)`` when the method's k-th pass over points or layers has seen n vectors
 
     Raises
     ------
     InvalidParameter
-        If `points` does not fit the net or is not finite, or the method needs a fully connected net and gets none.
+        If `points` does not fit the net or is not finite, the method needs a fully connected net and gets none, or
+        `record` is of another net, method or points.
     """
     if not isinstance(method, Method):
         raise InvalidParameter(f"method must be a Compressor such as CoreNet(), got {type(method).__name__}.")
@@ -170,7 +208,9 @@ def compress(
     net, seen, stream = _net(network, method, points)
     if net.nnz == 0:
         raise InvalidParameter("a net to compress must have at least one non-zero weight, got none.")
-    plans = method.plan(net, points)
+    identity = "" if record is None else _identity(net, method, points, stream)
+    with recording(record, identity, progress):
+        plans = method.plan(net, points)
     if callable(points) and [d for b in batches(points) for d in fingerprints(b.reshape(len(b), -1))] != stream:
         raise InvalidParameter("points must be the same, in the same order, each time that they are asked for.")
     removes = isinstance(method, ChannelCompressor)
@@ -216,6 +256,18 @@ def _net(network: Any, method: Method, points: np.ndarray | Batches) -> tuple[Ne
         raise InvalidParameter("points must hold at least one point, got none.")
     module: Any = network
     return module if isinstance(module, ModuleNet) else ModuleNet(module, example), frozenset(seen), seen
+
+
+def _identity(net: Net, method: Method, points: np.ndarray | Batches, stream: list[bytes]) -> str:
+    """A digest of all that the passes of a method depend on."""
+    found = hashlib.blake2b(f"{net.digest} {type(method).__qualname__}".encode(), digest_size=16)
+    for field in fields(cast(Any, method)):
+        value = getattr(method, field.name)
+        found.update(f"{field.name} {value!r}".encode())
+        if isinstance(value, np.ndarray):
+            found.update(np.ascontiguousarray(value).tobytes())
+    found.update(b"".join(stream) if callable(points) else np.ascontiguousarray(points).tobytes())
+    return found.hexdigest()
 
 
 def fingerprints(points: np.ndarray) -> list[bytes]:

@@ -140,7 +140,8 @@ def _onnx(module: Any, shape: tuple[int, ...], target: Path) -> Exported:
     one, other = (_graph(module, (points, *shape), dtype) for points in (2, 3))
     model = model_of_graphs(one, other)
     data = model.SerializeToString()
-    with draft_of(target, gzip.compress(data, mtime=0) if target.suffix == ".gz" else data) as draft:
+    with draft_of(target) as draft:
+        draft.write_bytes(gzip.compress(data, mtime=0) if target.suffix == ".gz" else data)
         read = read_model(str(draft))
         session: Any = onnx.reference.ReferenceEvaluator(read)
 
@@ -166,7 +167,8 @@ def _pt2(module: Any, shape: tuple[int, ...], target: Path) -> Exported:
             torch.export.save(program, data)
     except Exception as error:
         raise UnsupportedLayer(f"a net to write as .pt2 must run under torch.export, got {one_line(error)}.") from None
-    with draft_of(target, data.getvalue()) as draft:
+    with draft_of(target) as draft:
+        draft.write_bytes(data.getvalue())
         graph = graph_of_pt2(str(draft))
         found = _difference(module, _runner(graph, dtype), shape, dtype)
     return Exported(path=target, size=target.stat().st_size, difference=found)
@@ -245,7 +247,8 @@ def _sparse(net: Any, target: Path, kind: str) -> Exported:
             rule = "writing .safetensors needs the extra safetensors: pip install 'boundlab[safetensors]'."
             raise InvalidParameter(rule) from None
         data.write(save(stored))
-    with draft_of(target, data.getvalue()) as draft:
+    with draft_of(target) as draft:
+        draft.write_bytes(data.getvalue())
         if kind == ".npz":
             read = arrays_of_npz(str(draft))
         else:

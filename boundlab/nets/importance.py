@@ -8,18 +8,21 @@ of shape points x out x in exists, and memory is O(points (in + out) + in out).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numba import njit, prange
 
 from boundlab._theory import implements
-from boundlab.nets.groups import parts, side_sums, sign_groups
+from boundlab.nets.groups import side_sums, sign_groups
+from boundlab.nets.passes import Pass, look
 from boundlab.network import Layer
 from boundlab.records import Sensitivities
 
 BLOCK = 64
+
+VECTORS = 4096
+"""So many points are seen at once, between which a pass can be interrupted."""
 
 
 @implements(
@@ -42,14 +45,12 @@ def sensitivities(layer: Layer, vectors: Sequence[np.ndarray], *, theorem: str) 
     A point with z_i^±(x) = 0 is skipped for that group (0/0 := 0): it loses nothing there.
     Source: CoreNet (arXiv:1804.05345), Algorithm 2 line 1, as we understand the paper.
     """
-    shares = LargestShares(layer.weight)
-    for a in vectors:
-        shares.see(a)
-    return shares.sensitivities(points=len(vectors[0]), theorem=theorem)
+    blocks = (a[start : start + VECTORS] for a in vectors for start in range(0, len(a), VECTORS))
+    return look(LargestShares(layer.weight), blocks).sensitivities(points=len(vectors[0]), theorem=theorem)
 
 
 @implements("baykal2019_empirical_sensitivity")
-class LargestShares:
+class LargestShares(Pass):
     """The largest share of each edge on all vectors seen so far: any split of them into blocks gives the same."""
 
     def __init__(self, weight: np.ndarray) -> None:
@@ -62,30 +63,19 @@ class LargestShares:
         plus, minus = side_sums(self.weight, a)
         _max_times(np.ascontiguousarray(a), _inverse(plus), _inverse(minus), self.weight > 0, self.best)
 
+    def state(self) -> dict[str, np.ndarray]:
+        """The largest a_j/z_i^± of each edge."""
+        return {"best": self.best}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what was seen."""
+        self.best[...] = state["best"]
+
     def sensitivities(self, *, points: int, theorem: str) -> Sensitivities:
         """What was seen, as sensitivities; `points` tells from how many inputs."""
         groups = sign_groups(self.weight)
         values = np.minimum(groups.take(np.abs(self.weight) * self.best), 1.0)
         return Sensitivities(values=values, groups=groups, points=points, theorem=theorem)
-
-
-def layer_sensitivities(net: Any, points: Any, *, theorem: str) -> tuple[list[Sensitivities], list[int]]:
-    """Return the sensitivities of every weight layer of a Network or ModuleNet, and how many signs its inputs have.
-
-    A patch is a vector of its own: the maximum runs over points and positions. Inputs with negative entries are seen as
-    their two parts, and count 2. Memory is O(weights) beside one block of patches.
-    """
-    shares = [LargestShares(layer.weight) for layer in net.layers]
-    signs, seen = [1] * len(shares), [0] * len(shares)
-
-    def see(k: int, patches: np.ndarray) -> None:
-        found = parts(patches.reshape(-1, patches.shape[-1]))
-        signs[k], seen[k] = max(signs[k], len(found)), seen[k] + len(patches)
-        for part in found:
-            shares[k].see(part)
-
-    net.visit(points, see)
-    return [s.sensitivities(points=n, theorem=theorem) for s, n in zip(shares, seen, strict=True)], signs
 
 
 def exceeds(layer: Layer, a: np.ndarray, bound: Sensitivities, K: float, exact: np.ndarray) -> np.ndarray:

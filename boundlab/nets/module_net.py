@@ -14,6 +14,7 @@ A patch is what one row is multiplied with: patches @ weight.T + bias are the la
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -119,6 +120,16 @@ class ModuleNet:
         """All parameters of the module, batch norms and biases too; shared ones count once."""
         return sum(p.numel() for p in self.module.parameters())
 
+    @property
+    def digest(self) -> str:
+        """The blake2b-128 digest, in hex, of the module's parts, state and outputs on the example."""
+        found = hashlib.blake2b(repr(self.module).encode(), digest_size=16)
+        for name, value in sorted(self.module.state_dict().items()):
+            found.update(name.encode())
+            found.update(value.numpy().tobytes())
+        found.update(self(self.example).tobytes())  # what its own code makes of them
+        return found.hexdigest()
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Outputs for inputs x, (points, ...) -> (points, ...), in float64; computed in the module's own precision."""
         import torch
@@ -151,56 +162,34 @@ class ModuleNet:
         if not seen:
             raise InvalidParameter("points must hold at least one point each time they are asked for, got none.")
 
-    def gradients(self, points: np.ndarray | Batches, labels: np.ndarray) -> list[np.ndarray]:
-        """Return the gradient of the mean cross-entropy in every weight matrix, each (out, in) float64.
+    def gradients(self, batch: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+        """Return the gradient of the cross-entropy, summed over a batch, in every weight matrix; (out, in) float64.
 
-            G_k = (1/n) sum_x d/dW_k [ln sum_c exp f_c(x) - f_y(x)]
+            G_k = sum_x d/dW_k [ln sum_c exp f_c(x) - f_y(x)],      in the module's precision
 
-        Parameters
-        ----------
-        points : (points, ...) array, or a function without arguments that returns an iterator of such batches
-        labels : (points,) whole numbers 0..classes-1, in the order of the points
-
-        Returns
-        -------
-        One array per layer, computed in the module's precision and added up over batches in float64.
-
-        Raises
-        ------
-        InvalidParameter
-            If the module does not give (points, classes), its outputs have no gradient, or labels do not fit.
+        Raises InvalidParameter if the module does not give (points, classes), its outputs have no gradient, or the
+        labels do not fit. `boundlab.nets.gradients.gradients` is for any number of points.
         """
         import torch
 
         names = {place.module: f"{place.module}.weight" if place.module else "weight" for place in self._places}
-        if np.ndim(labels) != 1:
-            raise InvalidParameter(f"labels must have shape (points,), got {np.shape(labels)}.")
-        sums = [np.zeros(layer.weight.shape) for layer in self.layers]
-        y, seen = np.asarray(labels), 0
         with torch.inference_mode(False), torch.enable_grad():
             modules: dict[str, Any] = dict(self.module.named_modules())
             leaves = {names[m]: modules[m].weight.detach().clone().requires_grad_() for m in names}
-            for batch in batches(points):
-                f = torch.func.functional_call(self.module, leaves, (tensor(self.module, batch),))
-                if f.ndim != 2 or f.shape[1] < 2 or len(f) != len(batch) or not f.requires_grad:
-                    raise InvalidParameter(
-                        "a net with gradients must give (points, classes >= 2) and be free of no_grad, "
-                        f"got shape {tuple(f.shape)} for {len(batch)} points."
-                    )
-                own = _errors.labels(
-                    "labels", y[seen : seen + len(batch)], points=len(batch), classes=f.shape[1], present=1
+            f = torch.func.functional_call(self.module, leaves, (tensor(self.module, batch),))
+            if f.ndim != 2 or f.shape[1] < 2 or len(f) != len(batch) or not f.requires_grad:
+                raise InvalidParameter(
+                    "a net with gradients must give (points, classes >= 2) and be free of no_grad, "
+                    f"got shape {tuple(f.shape)} for {len(batch)} points."
                 )
-                loss = torch.nn.functional.cross_entropy(f.double(), torch.tensor(own), reduction="sum")
-                found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
-                of_module = dict(zip(names, found, strict=True))
-                for total, place in zip(sums, self._places, strict=True):
-                    total += of_module[place.module][place.rows].double().numpy().reshape(total.shape)
-                seen += len(batch)
-        if not seen or y.shape != (seen,):
-            raise InvalidParameter(
-                f"labels must have shape ({seen},), one for each of at least one point, got {y.shape}."
-            )
-        return [total / seen for total in sums]
+            own = _errors.labels("labels", labels, points=len(batch), classes=f.shape[1], present=1)
+            loss = torch.nn.functional.cross_entropy(f.double(), torch.tensor(own), reduction="sum")
+            found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+        of_module = dict(zip(names, found, strict=True))
+        return [
+            of_module[place.module][place.rows].double().numpy().reshape(layer.weight.shape)
+            for layer, place in zip(self.layers, self._places, strict=True)
+        ]
 
     def with_weights(self, weights: Sequence[np.ndarray] | Iterable[np.ndarray]) -> ModuleNet:
         """The same net with other weight matrices, rounded to the module's precision; all else is kept exactly."""

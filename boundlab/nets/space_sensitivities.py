@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from boundlab._theory import implements
 from boundlab.nets.channels import channel_sensitivities
 from boundlab.nets.groups import parts
 from boundlab.nets.module_net import ModuleNet, batches
+from boundlab.nets.passes import Pass, look
 from boundlab.network import Network, Space
 
 Net = Network | ModuleNet
@@ -60,31 +61,8 @@ def space_sensitivities(net: Net, points: Any, shares: Shares = channel_sensitiv
     >>> space_sensitivities(net, np.ones((5, 2)))[0].values.round(6)
     array([0.25, 0.75])
     """
-    found = [_Seen(np.zeros(space.size)) for space in removable(net)]
-    layouts = _layouts(net)
-    calls: dict[tuple[int, int], tuple[int, int]] = {}  # (space, reader): its filters, and patches of this batch
-    count = 0
-
-    def see(k: int, patches: np.ndarray) -> None:
-        sides = parts(patches.reshape(-1, patches.shape[-1])) if k in layouts else []
-        for layout in layouts.get(k, ()):
-            for side in sides:
-                values = shares(layout.weight, layout.of(side))
-                for s, first in layout.spaces:
-                    best = found[s].best
-                    np.maximum(best, values[first : first + len(best)], out=best)
-            for s, _ in layout.spaces:
-                found[s].signs = max(found[s].signs, len(sides))
-                before = calls.get((s, k), (0, 0))[1]
-                calls[s, k] = (len(layout.weight), before + patches.shape[0] * patches.shape[1])
-
-    for batch in batches(points):
-        calls.clear()
-        net.visit(batch, see)
-        count += len(batch)
-        for (s, k), (filters, n) in calls.items():  # a reader may be called more than once, and images differ in size
-            before = found[s].sums.get(k, (filters, 0))[1]
-            found[s].sums[k] = (filters, max(before, -(-n // len(batch))))
+    removable(net)
+    seen = look(_Channels(net, shares), batches(points))
     return [
         SpaceSensitivities(
             space=space,
@@ -93,9 +71,9 @@ def space_sensitivities(net: Net, points: Any, shares: Shares = channel_sensitiv
             filters=sum(filters for filters, _ in own.sums.values()),
             events=2 * own.signs * sum(filters * positions for filters, positions in own.sums.values()),
             positions=max(positions for _, positions in own.sums.values()),
-            points=count,
+            points=seen.count,
         )
-        for space, own in zip(net.spaces, found, strict=True)
+        for space, own in zip(net.spaces, seen.found, strict=True)
     ]
 
 
@@ -134,13 +112,58 @@ def parameters_left(net: Net, kept: Sequence[int] | np.ndarray) -> int:
     return left + sum(r * c for r, c in zip(rows, columns, strict=True))
 
 
-class _Seen:
+class _Space:
     """What is known of one space so far."""
 
     def __init__(self, best: np.ndarray) -> None:
         self.best = best
         self.signs = 1
         self.sums: dict[int, tuple[int, int]] = {}  # of each reader: filters, positions
+
+
+class _Channels(Pass):
+    """What is known of all spaces so far."""
+
+    def __init__(self, net: Net, shares: Shares) -> None:
+        self.net, self.shares, self.layouts = net, shares, _layouts(net)
+        self.found = [_Space(np.zeros(space.size)) for space in net.spaces]
+        self.count = 0
+
+    def see(self, batch: np.ndarray) -> None:
+        calls: dict[tuple[int, int], tuple[int, int]] = {}  # (space, reader): its filters, and patches of this batch
+
+        def see(k: int, patches: np.ndarray) -> None:
+            sides = parts(patches.reshape(-1, patches.shape[-1])) if k in self.layouts else []
+            for layout in self.layouts.get(k, ()):
+                for side in sides:
+                    values = self.shares(layout.weight, layout.of(side))
+                    for s, first in layout.spaces:
+                        best = self.found[s].best
+                        np.maximum(best, values[first : first + len(best)], out=best)
+                for s, _ in layout.spaces:
+                    self.found[s].signs = max(self.found[s].signs, len(sides))
+                    before = calls.get((s, k), (0, 0))[1]
+                    calls[s, k] = (len(layout.weight), before + patches.shape[0] * patches.shape[1])
+
+        self.net.visit(batch, see)
+        self.count += len(batch)
+        for (s, k), (filters, n) in calls.items():  # a reader may be called more than once, and images differ in size
+            before = self.found[s].sums.get(k, (filters, 0))[1]
+            self.found[s].sums[k] = (filters, max(before, -(-n // len(batch))))
+
+    def state(self) -> dict[str, np.ndarray]:
+        told = {"count": np.array(self.count)}
+        for s, own in enumerate(self.found):
+            sums = [(k, *both) for k, both in own.sums.items()]
+            told |= {f"best {s}": own.best, f"signs {s}": np.array(own.signs), f"sums {s}": np.array(sums, np.int64)}
+        return told
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.count = int(state["count"])
+        for s, own in enumerate(self.found):
+            own.best[...] = state[f"best {s}"]
+            own.signs = int(state[f"signs {s}"])
+            own.sums = {k: (filters, positions) for k, filters, positions in state[f"sums {s}"].tolist()}
 
 
 class _Layout:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from boundlab.nets.importance import layer_sensitivities
+from boundlab.compressors.calibration import calibrate
 from boundlab.nets.module_net import ModuleNet
 from tests.benchmarks.timing import Pair, best_of
 from tests.reference.torchprune_run import place, tracked
@@ -50,7 +50,7 @@ def pairs() -> Iterator[Pair]:
         x = (rng.random(shape) * (rng.random(shape) < 0.2)).astype(np.float32)  # as dark as MNIST
         yield Pair(
             what=f"sensitivities, {name}",
-            ours=best_of(5, lambda net=net, x=x: layer_sensitivities(ModuleNet(net, x), x, theorem="")),
+            ours=best_of(5, lambda net=net, x=x: calibrate(ModuleNet(net, x), x, 1.0, 0.05, theorem="")),
             peer="torchprune 2.2.0",
             theirs=best_of(1, lambda net=net, x=x: tracked("SiPPNetRand", net, x)),
         )
