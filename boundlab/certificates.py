@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +12,14 @@ from boundlab import _errors
 from boundlab._errors import InvalidParameter, PremiseViolated
 from boundlab._theory import implements
 from boundlab.compressors.constants import constants
-from boundlab.compressors.corenet_neurons import Amplified
-from boundlab.compressors.method import fingerprints
+from boundlab.compressors.corenet_neurons import Amplified, CoreNetPlus
+from boundlab.compressors.method import ChannelCompression, fingerprints
 from boundlab.concentration.binomial import upper_limit
 from boundlab.nets.condition import condition_numbers
-from boundlab.nets.groups import parts
+from boundlab.nets.groups import parts, sign_groups
 from boundlab.nets.importance import exceeds
 from boundlab.nets.propagate import envelope, relative_error
+from boundlab.network import Network
 from boundlab.premises import assumption_1, assumption_2, not_calibrated_on, unseen
 from boundlab.records import Certificate, Compressed, Compression, Premise, SamplePlan, Sensitivities, Status
 
@@ -26,7 +28,7 @@ CONFIDENCE = 1e-3
 
 
 def certify(
-    compression: Compression,
+    compression: Compression | ChannelCompression,
     points: np.ndarray,
     *,
     independent: bool | None = None,
@@ -50,8 +52,9 @@ def certify(
     Raises
     ------
     InvalidParameter
-        if `points` does not fit the net, or no theorem covers it: on modules other than fully connected nets plans are
-        statements about single neurons, and a published form that is refuted certifies nothing.
+        if `points` does not fit the net, or no theorem covers it: on modules other than fully connected nets, and for
+        most methods that remove neurons, plans are statements about single sums; a published form that is refuted
+        certifies nothing.
     """
     if isinstance(compression, Amplified):
         raise InvalidParameter("the best of several draws has no promise over coins: use certify_on_holdout.")
@@ -60,17 +63,20 @@ def certify(
             f"a certificate needs a method with a theorem, got {compression.compressor.name}, which promises nothing: "
             "use certify_on_holdout, or verify with an eps and a delta of your own."
         )
-    if isinstance(compression, Compressed) and not isinstance(compression, Compression):
-        raise InvalidParameter(
-            f"a certificate needs a fully connected net with thinned-out weights, got a {type(compression).__name__}: "
-            f"its plans follow {compression.plans[0].theorem!r}, which does not speak of the whole net."
-        )
-    if not isinstance(compression, Compression):
+    if not isinstance(compression, Compressed):
         raise InvalidParameter(f"a certificate needs a Compression, got {type(compression).__name__}.")
-    x = _errors.matrix("points", points, columns=compression.original.sizes[0])
-    compression.original.require_finite(x)
-    compression.net.require_finite(x)
     theorem = compression.plans[0].theorem
+    net, small = compression.original, compression.net
+    thinned = isinstance(compression, Compression) or isinstance(compression.compressor, CoreNetPlus)
+    if not (thinned and isinstance(net, Network) and isinstance(small, Network)):
+        raise InvalidParameter(
+            f"a certificate needs a fully connected net with thinned-out weights, or one by CoreNetPlus, got a "
+            f"{type(compression).__name__} by {compression.compressor.name}: its plans follow {theorem!r}, which does "
+            "not speak of the whole net."
+        )
+    x = _errors.matrix("points", points, columns=net.sizes[0])
+    net.require_finite(x)
+    small.require_finite(x)
     try:
         form = _FORMS[theorem]
     except KeyError:
@@ -132,10 +138,7 @@ def _published(compression: Compression, x: np.ndarray) -> Form:
 def _relative(compression: Compression, x: np.ndarray) -> Form:
     """Theorem A: gamma_L <= eps unless a coin fails (delta/2) or x is bad (hold-out)."""
     method, plans = compression.compressor, compression.plans
-    worst = np.array([p.eps.max(initial=0.0) for p in plans])
-    gamma = relative_error(worst, np.array([p.condition for p in plans]))
-    if gamma[-1] > method.eps * (1 + 1e-9) or (gamma[:-1] >= 1).any():
-        raise PremiseViolated(f"the recursion must end at eps={method.eps:g} or less, got {gamma[-1]:g}.")
+    gamma = _recursion(method.eps, plans)
     bad = _bad_shares(compression, x)
     reached = False
     for plan, layer, a in zip(plans, compression.original.layers, compression.original.inputs(x), strict=True):
@@ -144,7 +147,7 @@ def _relative(compression: Compression, x: np.ndarray) -> Form:
             bad |= (condition_numbers(layer, a) > plan.condition).any(axis=1)
     budget, premise = _spend(compression, bad)
     text = f"f̂(x) ∈ (1 ± {method.eps:g}) f(x) in every output"
-    return text, budget, (premise,), {"gamma": float(gamma[-1]), **_errors_seen(compression, x)}
+    return text, budget, (premise,), {"gamma": gamma, **_errors_seen(compression, x)}
 
 
 @implements("boundlab_theorem_b", "boundlab_theorem_b_laws")
@@ -170,7 +173,40 @@ def _additive(compression: Compression, x: np.ndarray) -> Form:
     return "|f̂(x) - f(x)| ≤ e^L(x) in every output", budget, (*_unknown_factor(compression), premise), error
 
 
-_FORMS = {
+@implements("baykal2019_corenet_plus")
+def _relative_neurons(compression: Any, x: np.ndarray) -> Form:
+    """CoreNet+: gamma_L <= eps as by Theorem A, where no reader has a share above K s_j of a neuron."""
+    method, plans, net = compression.compressor, compression.plans, compression.original
+    gamma = _recursion(method.eps, plans)
+    bad, reached = np.zeros(len(x), bool), False
+    for plan, layer, a in zip(plans, net.layers[1:], net.inputs(x)[1:], strict=True):
+        reached = reached or bool((plan.draws > 0).any())
+        if not reached:
+            continue
+        bad |= (condition_numbers(layer, a) > plan.condition).any(axis=1)
+        if (plan.draws > 0).any():
+            if plan.parts == 1:
+                bad |= (a < 0).any(axis=1)
+            groups = sign_groups(layer.weight)
+            own = replace(plan.sensitivities, values=plan.sensitivities.values[groups.columns], groups=groups)
+            for part in parts(a):
+                bad |= exceeds(layer, part, own, plan.K, np.zeros(len(groups), bool))
+    budget, premise = _spend(compression, bad)
+    text = f"f̂(x) ∈ (1 ± {method.eps:g}) f(x) in every output"
+    return text, budget, (premise,), {"gamma": gamma, **_errors_seen(compression, x)}
+
+
+def _recursion(eps: float, plans: Sequence[SamplePlan]) -> float:
+    """gamma_L, or raise PremiseViolated where it is above eps or a ReLU cannot keep it."""
+    worst = np.array([p.eps.max(initial=0.0) for p in plans])
+    gamma = relative_error(worst, np.array([p.condition for p in plans]))
+    if gamma[-1] > eps * (1 + 1e-9) or (gamma[:-1] >= 1).any():
+        raise PremiseViolated(f"the recursion must end at eps={eps:g} or less, got {gamma[-1]:g}.")
+    return float(gamma[-1])
+
+
+_FORMS: Mapping[str, Callable[[Any, np.ndarray], Form]] = {
+    "baykal2019_corenet_plus": _relative_neurons,
     "baykal2019_network_compression": _published,
     "boundlab_theorem_a": _relative,
     "boundlab_theorem_b": _additive,
@@ -215,7 +251,7 @@ def _unknown_factor(compression: Compression) -> tuple[Premise, ...]:
 
 
 @implements("boundlab_holdout_certificate")
-def _spend(compression: Compression, bad: np.ndarray) -> tuple[dict[str, float], Premise]:
+def _spend(compression: Compressed, bad: np.ndarray) -> tuple[dict[str, float], Premise]:
     """Share delta out: half of it for the coins, the Clopper-Pearson limit of the bad points on top."""
     count, points = int(bad.sum()), len(bad)
     premise = Premise(
@@ -231,7 +267,7 @@ def _spend(compression: Compression, bad: np.ndarray) -> tuple[dict[str, float],
     return coins | {"bad points": upper_limit(count, points, CONFIDENCE)}, premise
 
 
-def _errors_seen(compression: Compression, x: np.ndarray) -> dict[str, float]:
+def _errors_seen(compression: Any, x: np.ndarray) -> dict[str, float]:
     """Observed relative error and agreement of the one net that was drawn."""
     f, g = compression.original(x), compression.net(x)
     error, size = np.abs(g - f).sum(axis=1), np.abs(f).sum(axis=1)

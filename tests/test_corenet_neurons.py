@@ -9,7 +9,18 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from boundlab import Claim, CoreNetBudget, InvalidParameter, Layer, Network, Over, Rule, random_network, verify
+from boundlab import (
+    Claim,
+    CoreNetBudget,
+    InvalidParameter,
+    Layer,
+    Network,
+    Over,
+    Rule,
+    certify,
+    random_network,
+    verify,
+)
 from boundlab.compressors.corenet_neurons import (
     CoreNetPlus,
     CoreNetPlusBudget,
@@ -241,3 +252,63 @@ def test_clean_up_after_compression_is_free() -> None:
 def test_the_border_refuses(call) -> None:
     with pytest.raises(InvalidParameter):
         call()
+
+
+# the certificate of CoreNet+
+
+LEVEL = Network(  # neurons that hardly differ: few of them stand for all
+    layers=(
+        Layer(weight=np.random.default_rng(0).uniform(0.9, 1.1, (6000, 3)), bias=np.zeros(6000), relu=True),
+        Layer(weight=np.random.default_rng(1).uniform(0.9, 1.1, (2, 6000)), bias=np.zeros(2), relu=False),
+    )
+)
+CALM = np.random.default_rng(2).uniform(0.9, 1.1, (400, 3))
+
+
+def test_a_certificate_of_neurons_holds_over_coins_and_inputs() -> None:
+    method = CoreNetPlus(eps=0.1, delta=0.2, K=1.2)
+    fresh = np.random.default_rng(3).uniform(0.9, 1.1, (4000, 3))
+    f, failures = LEVEL(fresh), 0
+    for seed in range(40):
+        small = compress(LEVEL, method, CALM, rng=seed)
+        assert 500 < small.coresets[0].nnz < 3000
+        found = certify(small, fresh, independent=True)
+        assert found.budget["coins"] == 0.1
+        assert 0.0 < found.budget["bad points"] < 0.003, "none of 4000 points is bad"
+        assert found.delta == pytest.approx(sum(found.budget.values()))
+        assert found.error["gamma"] <= 0.1
+        assert not found.void
+        failures += bool((np.abs(small.net(fresh) - f) > 0.1 * f).any())
+    assert failures <= 0.1 * 40
+
+
+def test_a_neuron_that_takes_more_than_its_share_makes_a_point_bad() -> None:
+    first = np.vstack([LEVEL.layers[0].weight, [0.0, 0.0, 1.0]])  # the last one reads what was never there before
+    last = np.hstack([LEVEL.layers[1].weight, [[40.0], [0.0]]])
+    calm = np.column_stack([CALM[:, :2], np.full(len(CALM), 0.01)])
+    small = compress(two_layers(first, last), CoreNetPlus(eps=0.3, delta=0.2, K=1.2), calm, rng=0)
+    wild = calm[:200] + 0.0
+    wild[:50, 2] = 100.0
+    found = certify(small, wild + 1e-9, independent=True)
+    assert found.premises[-1].numbers == {"bad": 50.0, "points": 200.0}
+    shares = last[0, -1] * wild[:50, 2] / (np.maximum(wild[:50] @ first.T, 0.0) @ last[0])
+    assert (shares > 1.2 * small.plans[0].sensitivities.values[-1]).all()
+
+
+def test_a_condition_number_above_its_bound_makes_a_point_bad() -> None:
+    """Many neurons each for x_1 and x_2: Delta = (2 x_1 + x_2)/|2 x_1 - x_2|, and no share is ever larger."""
+    n = 40_000
+    first = np.vstack([np.tile([1.0, 0.0], (n, 1)), np.tile([0.0, 1.0], (n, 1))])
+    last = np.concatenate([np.full(n, 2.0), np.full(n, -1.0)])[None]
+    net = two_layers(first, last)
+    small = compress(net, CoreNetPlus(eps=0.9, delta=0.5, K=1.0), np.array([[1.0, 0.5]] * 20), rng=0)
+    assert (small.plans[0].draws > 0).all()
+    assert small.plans[0].condition == pytest.approx(2.5 / 1.5)
+    found = certify(small, np.array([[1.0, 0.4], [1.0, 0.6], [1.0, 1.9]]), independent=True)
+    assert found.premises[-1].numbers == {"bad": 2.0, "points": 3.0}
+
+
+def test_what_speaks_of_single_sums_only_is_not_certified() -> None:
+    small = compress(NET, CoreNetPlusBudget(share=0.5), POINTS, rng=0)
+    with pytest.raises(InvalidParameter, match="or one by CoreNetPlus, got a ChannelCompression by corenet-plus-bu"):
+        certify(small, FRESH)

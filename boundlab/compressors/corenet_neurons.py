@@ -37,8 +37,8 @@ from boundlab.records import Compression, Coreset, Groups, Law, Row, SamplePlan,
 class CoreNetPlus(ChannelCompressor):
     """Neurons drawn by their largest share in any reader: relative error eps at failure probability delta/2 over coins.
 
-    The promise is for inputs with no share above K s_j and no condition number above its bound. How many inputs those
-    are nobody has checked; ``certify_on_holdout`` speaks of the net that was drawn.
+    The promise is for inputs with no share above K s_j and no condition number above its bound; how many others there
+    are ``certify`` bounds by a hold-out.
 
     m = ⌈(2 + 2 eps_l/3) K S ln(2 sums/delta_l)/eps_l²⌉ by `Rule.BERNSTEIN`, fewer by `Rule.KL`: one sequence of draws
     keeps every signed sum of the next layer within (1 ± eps_l). The layers are put together as by `CoreNetRelative`,
@@ -59,15 +59,16 @@ class CoreNetPlus(ChannelCompressor):
         require_rule(self.delta, self.K, self.rule)
         if not network.spaces:
             return ()
-        own, sums = _neurons(network, points)
+        own, sums, signs = _neurons(network, points)
         condition = condition_quantiles(network, points, self.delta)[1:]
         cost = np.array([s.total.sum() for s in own])
         errors = layer_errors(self.eps, condition, cost, self.schedule)
         layer_delta, plans = self.delta / 2 / len(own), []
-        for k, (s, events, e, c) in enumerate(zip(own, sums, errors, condition, strict=True)):
-            m = column_size(s.values, e, layer_delta, events, K=self.K, rule=self.rule) if e > 0 else math.inf
+        for k, (s, n, sides, e, c) in enumerate(zip(own, sums, signs, errors, condition, strict=True)):
+            m = column_size(s.values, e, layer_delta, n * sides, K=self.K, rule=self.rule) if e > 0 else math.inf
             exact = m >= len(s.values)
-            plans.append(_plan(k, s, eps=e, size=m, exact=exact, K=self.K, condition=max(1.0, float(c))))
+            bound = max(1.0, float(c))
+            plans.append(_plan(k, s, eps=e, size=m, exact=exact, K=self.K, signs=sides, condition=bound))
         return tuple(plans)
 
 
@@ -91,12 +92,12 @@ class CoreNetPlusBudget(ChannelCompressor):
         share("share", self.share)
         if not network.spaces:
             return ()
-        own, sums = _neurons(network, points)
+        own, sums, signs = _neurons(network, points)
         plans = []
-        for k, (s, events) in enumerate(zip(own, sums, strict=True)):
+        for k, (s, n, sides) in enumerate(zip(own, sums, signs, strict=True)):
             m = self._draws(s)
-            eps = certified_eps(s.total, np.array([m]), self.delta / 2 / len(own) / events, K=self.K)
-            plans.append(_plan(k, s, eps=float(eps[0]), size=m, exact=math.isinf(m), K=self.K))
+            eps = certified_eps(s.total, np.array([m]), self.delta / 2 / len(own) / (n * sides), K=self.K)
+            plans.append(_plan(k, s, eps=float(eps[0]), size=m, exact=math.isinf(m), K=self.K, signs=sides))
         return tuple(plans)
 
     def _draws(self, own: Sensitivities) -> float:
@@ -347,18 +348,27 @@ METHODS: tuple[type[ChannelCompressor], ...] = (CoreNetPlus, CoreNetPlusBudget)
 """This paper's methods for neurons; `CoreNetPlusPlus` thins out weights."""
 
 
-def _neurons(network: Network, points: np.ndarray) -> tuple[list[Sensitivities], list[int]]:
-    """For each hidden layer its sensitivities, and how many signed sums read it, for each part of a signed input."""
-    own, sums = [], []
+def _neurons(network: Network, points: np.ndarray) -> tuple[list[Sensitivities], list[int], list[int]]:
+    """Of each hidden layer the sensitivities, how many signed sums read it, and of how many parts of its inputs."""
+    own, sums, signs = [], [], []
     for layer, a in zip(network.layers[1:], network.inputs(points)[1:], strict=True):
         values = neuron_sensitivities(layer, parts(a))
         own.append(one_group(values, points=len(points), theorem="baykal2019_corenet_plus"))
-        sums.append(max(1, len(sign_groups(layer.weight)) * len(parts(a))))
-    return own, sums
+        sums.append(max(1, len(sign_groups(layer.weight))))
+        signs.append(len(parts(a)))
+    return own, sums, signs
 
 
 def _plan(
-    k: int, own: Sensitivities, *, eps: float, size: float, exact: bool, K: float, condition: float = math.nan
+    k: int,
+    own: Sensitivities,
+    *,
+    eps: float,
+    size: float,
+    exact: bool,
+    K: float,
+    signs: int,
+    condition: float = math.nan,
 ) -> SamplePlan:
     """Close the plan of hidden layer k, from 0."""
     return SamplePlan(
@@ -368,7 +378,7 @@ def _plan(
         exact=np.array([exact]),
         eps=np.array([0.0 if exact else eps]),
         K=K,
-        parts=1,
+        parts=signs,
         condition=condition,
         theorem="baykal2019_corenet_plus",
     )
