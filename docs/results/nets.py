@@ -1,6 +1,7 @@
 """Every third-party net, by several methods: weights left, error before and after, what is certified, and the time.
 
-Writes nets.json and nets.md beside this file; `make results` runs it. BOUNDLAB_DATA must name the folder of nets.
+Writes nets.json, nets.csv and nets.md beside this file; `make results` runs it. BOUNDLAB_DATA must name the folder of
+nets.
 
     python docs/results/nets.py [--only NAME ...]
 
@@ -12,6 +13,8 @@ interrupted run goes on.
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import os
 import sys
@@ -190,9 +193,10 @@ def page(rows: list[dict[str, Any]]) -> str:
     return PAGE.format(
         table="\n".join(lines),
         nets=len(nets),
+        lines=len(rows),
         points=POINTS - CALIBRATION,
         calibration=CALIBRATION,
-        wins=", ".join(f"{name} {count}" for name, count in sorted(wins.items(), key=lambda w: -w[1])),
+        wins="; ".join(f"{name} {count}" for name, count in sorted(wins.items(), key=lambda w: -w[1])),
         theorem=len(theorem),
         void=sum(r.get("theorem") == "void" for r in rows),
         holding=len(holding),
@@ -203,8 +207,8 @@ def page(rows: list[dict[str, Any]]) -> str:
 PAGE = """# Nets that nobody here wrote
 
 {nets} third-party nets, each with half of its weights removed (PFP: half of its parameters, by removing neurons or
-channels), without any training. `make results` makes this page; every number behind it is in `nets.json`, with
-non-zeros, parameters, errors before and after, relative errors and times.
+channels), without any training. `make results` makes this page; all {lines} lines are in [nets.csv](nets.csv): weights
+and parameters left, error before and after, decisions changed, what is certified, relative error and seconds.
 
 A cell has the share of decisions that changed on {points:,} fresh points, and in brackets what is certified: with
 probability 0.999 over these points, at most this share of all inputs is decided otherwise. For a net of one output
@@ -222,7 +226,7 @@ more lines a premise is violated. Where no theorem covers a net, the hold-out sp
 
 {table}
 
-— : the method refuses the net, with the reason in `nets.json`. Inputs of ACAS Xu, the control nets, TLL, lindex and
+— : the method refuses the net, with the reason in `nets.csv`. Inputs of ACAS Xu, the control nets, TLL, lindex and
 KWS are uniform in their boxes, of which the last three are assumed (`nets.py`).
 """
 
@@ -239,7 +243,7 @@ def _cell(row: dict[str, Any], least: float) -> str:
 def main() -> None:
     """Compress every net by every method."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--only", nargs="*", help="some nets; the page is printed, and no file changes")
     asked = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     entries = json.loads((root() / "index.json").read_text(encoding="utf-8"))
@@ -249,8 +253,25 @@ def main() -> None:
             continue
         sys.stderr.write(f"{entry['family']}/{entry['name']}\n")
         rows += lines(entry)
+    if asked.only:
+        sys.stdout.write(page(rows))
+        return
     (HERE / "nets.json").write_text(json.dumps(rows, indent=0), encoding="utf-8")
+    (HERE / "nets.csv").write_text(table(rows), encoding="utf-8")
     (HERE / "nets.md").write_text(page(rows), encoding="utf-8")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """All lines, with numbers as they are read: shares to four decimals, seconds to one."""
+    digits = {"seconds": ".1f", "relative error": ".3g"}
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines.writerow(names)
+    for row in rows:
+        found = [(name, row.get(name)) for name in names]
+        lines.writerow(format(v, digits.get(name, ".4f")) if isinstance(v, float) else v for name, v in found)
+    return text.getvalue()
 
 
 if __name__ == "__main__":
