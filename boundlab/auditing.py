@@ -12,11 +12,13 @@ from boundlab import _errors
 from boundlab._errors import InvalidParameter
 from boundlab.bounds import CoreNetCorollary, GeneralizationBound, Occam, TestSet
 from boundlab.certificates import certify
+from boundlab.compressors.baselines import Magnitude
 from boundlab.compressors.constants import constants
 from boundlab.compressors.corenet import CoreNet, CoreNetAdditive, CoreNetBudget, CoreNetRelative
 from boundlab.compressors.method import Compressor, as_generator, compress
 from boundlab.dealing import Deal, Labelled, Sampler, deal
 from boundlab.findings import Audit, Tested
+from boundlab.holdout import certify_on_holdout
 from boundlab.nets.load import as_network
 from boundlab.network import Network
 from boundlab.observe import error_curve, observed_need
@@ -122,6 +124,7 @@ def audit(
 
     compressions: list[Compression] = []
     certificates: list[Certificate] = []
+    magnitude: list[float] = []
     verdicts: list[Tested] = []
     for k, method in enumerate(methods):
         at = 0.32 + 0.4 * k / len(methods)
@@ -131,6 +134,8 @@ def audit(
         promise = certify(small, parts.certify, unused=unused)
         compressions.append(small)
         certificates.append(promise)
+        rival = compress(network, Magnitude(nnz=max(1, small.nnz)), parts.calibrate, rng=0)
+        magnitude.append(certify_on_holdout(rival, parts.certify).error["agreement"])
         additive = promise.theorem == "boundlab_theorem_b"
         for claim_eps in (None, eps) if additive else (promise.eps,):
             tell(at + 0.2 / len(methods), f"{method.name}: trying to break the promise")
@@ -180,6 +185,7 @@ def audit(
         premises=premises,
         compressions=tuple(compressions),
         certificates=tuple(certificates),
+        magnitude=tuple(magnitude),
         bounds=tuple(bounds),
         verdicts=tuple(verdicts),
         curve=curve,

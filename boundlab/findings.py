@@ -49,6 +49,7 @@ class Audit(Record):
     premises: tuple[Premise, ...]
     compressions: tuple[Compression, ...]
     certificates: tuple[Certificate, ...]
+    magnitude: tuple[float, ...]  # of each method: how often magnitude pruning to as many weights decides as the net
     bounds: tuple[tuple[str, Bound], ...]  # (which net, bound)
     verdicts: tuple[Tested, ...]
     curve: list[Row]
@@ -62,7 +63,7 @@ class Audit(Record):
     def rows(self) -> list[Row]:
         """One line per method: what it kept, what is promised, what is seen."""
         lines = []
-        for small, promise in zip(self.compressions, self.certificates, strict=True):
+        for small, promise, rival in zip(self.compressions, self.certificates, self.magnitude, strict=True):
             lines.append(
                 {
                     "method": small.compressor.name,
@@ -75,6 +76,7 @@ class Audit(Record):
                     "vacuous": promise.vacuous,
                     "void": promise.void,
                     **promise.error,
+                    "magnitude_agreement": rival,
                 }
             )
         return lines

@@ -10,6 +10,7 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive_int
 from boundlab.cli.console import progress, stdout, table
+from boundlab.records import Certificate
 
 
 def compress_net(args: argparse.Namespace) -> int:
@@ -43,10 +44,13 @@ def compress_net(args: argparse.Namespace) -> int:
             tell(0.2, f"compressing by {method.name}: pass {k}, {n:,} points seen")
 
         small = compress(net, method, x, rng=args.seed, record=args.record, progress=seen)
-        certificate = None
+        certificate, rival = None, ""
         if data.x_test is not None:
             tell(0.7, f"certifying on {len(data.x_test)} points")
-            certificate = certify_on_holdout(small, _shaped(data.x_test, args.shape), independent=args.unseen_holdout)
+            fresh = _shaped(data.x_test, args.shape)
+            certificate = certify_on_holdout(small, fresh, independent=args.unseen_holdout)
+            tell(0.8, "comparing with magnitude pruning")
+            rival = _rival(small, x, fresh, certificate)
         tell(0.9, f"writing {args.out}")
         example = None if isinstance(small.net, Network) else x[:1]
         file = export(small.net, args.out, example=example)
@@ -55,6 +59,8 @@ def compress_net(args: argparse.Namespace) -> int:
     console.print(
         f"{method.name}: {small.nnz:,} of {net.nnz:,} weights, {small.net.parameters:,} parameters in the net."
     )
+    if rival:
+        console.print(rival)
     for name, reason in getattr(small, "kept", {}).items():
         console.print(f"  kept exactly: {name} ({reason})", highlight=False)
     for name, reason in getattr(small, "stay", {}).items():
@@ -91,6 +97,26 @@ def _net(args: argparse.Namespace, x: np.ndarray) -> Any:
         except UnsupportedLayer as fact:
             stdout(stderr=True).print(f"No theorem covers this net: {fact}", markup=False)
     return ModuleNet(fold_batchnorm(module, x[:1]).module, x[:1])
+
+
+def _rival(small: Any, x: np.ndarray, fresh: np.ndarray, certificate: Certificate) -> str:
+    """How the largest weights, or the largest channels, fare at the same size: a method that promises nothing."""
+    from boundlab.compressors.baselines import Magnitude
+    from boundlab.compressors.filter_baselines import LargestFilters
+    from boundlab.compressors.method import ChannelCompression, compress
+    from boundlab.holdout import certify_on_holdout
+
+    if isinstance(small, ChannelCompression):
+        method, name = LargestFilters(parameters=small.net.parameters), "Keeping the largest channels"
+    else:
+        method, name = Magnitude(nnz=max(1, small.nnz)), "Magnitude pruning"
+    other = certify_on_holdout(compress(small.original, method, x, rng=0), fresh)
+    fact, shown = ("agreement", ".2%") if certificate.eps is None else ("observed_relative_l1_median", ".3g")
+    own, ours = other.error[fact], certificate.error[fact]
+    lead = own - ours if certificate.eps is None else ours - own
+    word = "better" if lead > 0 else "worse" if lead < 0 else "alike"
+    noun = "agreement seen" if certificate.eps is None else "median relative error"
+    return f"{name} to the same size: {noun} {own:{shown}}, {word} ({ours:{shown}} here)."
 
 
 def _shaped(x: np.ndarray, shape: str | None) -> np.ndarray:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from boundlab.report import figures
-from boundlab.report.summary import bound_word, certificate_word, headline, number
+from boundlab.report.summary import bound_word, certificate_word, headline, magnitude_word, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +62,7 @@ def _methods(audit: Audit) -> str:
         ("certificate", lambda r: r["word"]),
         ("observed error", lambda r: f"{r['observed_relative_l1_median']:.3g}"),
         ("same decision", lambda r: f"{r['agreement']:.1%}"),
+        ("… by magnitude", lambda r: f"{r['magnitude_agreement']:.1%}"),
     ]
     return (
         "<h2>What each method keeps and promises</h2>"
@@ -70,7 +71,8 @@ def _methods(audit: Audit) -> str:
         "edges, the group is kept exactly; with every group kept the promise is that of the original net. A group that "
         "no calibration point activates is dropped. A promise is on every output, and its δ is over fresh coins and a "
         "fresh input together: the one net that was drawn fails on at most a share √δ of the inputs, with probability "
-        "at least 1 − √δ over the coins. “Observed error” is the median of ‖f̂ − f‖₁/‖f‖₁ on fresh points.</p>"
+        "at least 1 − √δ over the coins. “Observed error” is the median of ‖f̂ − f‖₁/‖f‖₁ on fresh points; “by "
+        f"magnitude” is magnitude pruning to as many weights, which promises nothing. {magnitude_word(audit)}</p>"
     )
 
 

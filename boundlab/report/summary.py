@@ -29,6 +29,15 @@ def bound_word(bound: Bound) -> str:
     return "vacuous" if bound.vacuous else "void" if bound.void else ""
 
 
+def magnitude_word(audit: Audit) -> str:
+    """Where magnitude pruning to as many weights changes fewer decisions, and where more."""
+    rows = [r for r in audit.rows() if r["agreement"] != r["magnitude_agreement"]]
+    better = [r["method"] for r in rows if r["magnitude_agreement"] > r["agreement"]]
+    worse = [r["method"] for r in rows if r["magnitude_agreement"] < r["agreement"]]
+    told = [f"{word} decisions than {', '.join(own)}" for word, own in (("fewer", better), ("more", worse)) if own]
+    return f"It changes {' and '.join(told)}." if told else "It changes as many decisions."
+
+
 def headline(audit: Audit) -> str:
     """The one sentence that a referee would write."""
     solid, reasons = [], []
@@ -81,6 +90,8 @@ def tables(audit: Audit) -> list[RenderableType]:
         ("δ", "right"),
         ("certificate", "left"),
         ("error", "right"),
+        ("same decision", "right"),
+        ("by magnitude", "right"),
     ):
         methods.add_column(name, justify="left" if side == "left" else "right")
     for r, c in zip(audit.rows(), audit.certificates, strict=True):
@@ -90,6 +101,8 @@ def tables(audit: Audit) -> list[RenderableType]:
             f"{c.delta:.3g}",
             certificate_word(c),
             f"{r['observed_relative_l1_median']:.3g}",
+            f"{r['agreement']:.1%}",
+            f"{r['magnitude_agreement']:.1%}",
         )
     premises = Table(title="Premises of the published theorem", title_justify="left")
     for name in ("premise", "status", "evidence"):
