@@ -61,8 +61,7 @@ def _methods(audit: Audit) -> str:
         ("δ (asked)", lambda r: f"{r['total']:.3g} ({r['asked']:g})"),
         ("certificate", lambda r: r["word"]),
         ("observed error", lambda r: f"{r['observed_relative_l1_median']:.3g}"),
-        ("same decision", lambda r: f"{r['agreement']:.1%}"),
-        ("… by magnitude", lambda r: f"{r['magnitude_agreement']:.1%}"),
+        ("same decision (by magnitude)", lambda r: f"{r['agreement']:.1%} ({r['magnitude_agreement']:.1%})"),
     ]
     return (
         "<h2>What each method keeps and promises</h2>"
