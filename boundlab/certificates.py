@@ -19,7 +19,7 @@ from boundlab.nets.condition import condition_numbers
 from boundlab.nets.groups import parts, sign_groups
 from boundlab.nets.importance import exceeds
 from boundlab.nets.propagate import envelope, relative_error
-from boundlab.network import Network
+from boundlab.network import Layer, Network
 from boundlab.premises import assumption_1, assumption_2, not_calibrated_on, unseen
 from boundlab.records import Certificate, Compressed, Compression, Premise, SamplePlan, Sensitivities, Status
 
@@ -139,12 +139,8 @@ def _relative(compression: Compression, x: np.ndarray) -> Form:
     """Theorem A: gamma_L <= eps unless a coin fails (delta/2) or x is bad (hold-out)."""
     method, plans = compression.compressor, compression.plans
     gamma = _recursion(method.eps, plans)
-    bad = _bad_shares(compression, x)
-    reached = False
-    for plan, layer, a in zip(plans, compression.original.layers, compression.original.inputs(x), strict=True):
-        reached = reached or bool((plan.draws > 0).any())
-        if reached:
-            bad |= (condition_numbers(layer, a) > plan.condition).any(axis=1)
+    net = compression.original
+    bad = _bad_shares(compression, x) | _ill_conditioned(plans, net.layers, net.inputs(x))
     budget, premise = _spend(compression, bad)
     text = f"f̂(x) ∈ (1 ± {method.eps:g}) f(x) in every output"
     return text, budget, (premise,), {"gamma": gamma, **_errors_seen(compression, x)}
@@ -178,22 +174,31 @@ def _relative_neurons(compression: Any, x: np.ndarray) -> Form:
     """CoreNet+: gamma_L <= eps as by Theorem A, where no reader has a share above K s_j of a neuron."""
     method, plans, net = compression.compressor, compression.plans, compression.original
     gamma = _recursion(method.eps, plans)
-    bad, reached = np.zeros(len(x), bool), False
-    for plan, layer, a in zip(plans, net.layers[1:], net.inputs(x)[1:], strict=True):
-        reached = reached or bool((plan.draws > 0).any())
-        if not reached:
+    readers, read = net.layers[1:], net.inputs(x)[1:]
+    bad = _ill_conditioned(plans, readers, read)
+    for plan, layer, a in zip(plans, readers, read, strict=True):
+        if not (plan.draws > 0).any():
             continue
-        bad |= (condition_numbers(layer, a) > plan.condition).any(axis=1)
-        if (plan.draws > 0).any():
-            if plan.parts == 1:
-                bad |= (a < 0).any(axis=1)
-            groups = sign_groups(layer.weight)
-            own = replace(plan.sensitivities, values=plan.sensitivities.values[groups.columns], groups=groups)
-            for part in parts(a):
-                bad |= exceeds(layer, part, own, plan.K, np.zeros(len(groups), bool))
+        if plan.parts == 1:
+            bad |= (a < 0).any(axis=1)
+        groups = sign_groups(layer.weight)
+        own = replace(plan.sensitivities, values=plan.sensitivities.values[groups.columns], groups=groups)
+        for part in parts(a):
+            bad |= exceeds(layer, part, own, plan.K, np.zeros(len(groups), bool))
     budget, premise = _spend(compression, bad)
     text = f"f̂(x) ∈ (1 ± {method.eps:g}) f(x) in every output"
     return text, budget, (premise,), {"gamma": gamma, **_errors_seen(compression, x)}
+
+
+@implements("boundlab_theorem_a", "baykal2019_corenet_plus")
+def _ill_conditioned(plans: Sequence[SamplePlan], layers: Sequence[Layer], read: Sequence[np.ndarray]) -> np.ndarray:
+    """Which points have a condition number above its bound, from the first layer on that reads a sample."""
+    bad, reached = np.zeros(len(read[0]), bool), False
+    for plan, layer, a in zip(plans, layers, read, strict=True):
+        reached = reached or bool((plan.draws > 0).any())
+        if reached:
+            bad |= (condition_numbers(layer, a) > plan.condition).any(axis=1)
+    return bad
 
 
 def _recursion(eps: float, plans: Sequence[SamplePlan]) -> float:
