@@ -178,7 +178,8 @@ def prune_retrain(
     original, rounds = error_rate(net, judge), []
     for k, method in enumerate(methods):
         own = int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
-        small = compress(net, method, calibration, rng=own)
+        passes = None if folder is None else folder / f"round_{k}"
+        small = compress(net, method, calibration, rng=own, record=passes)
         pruned = small.net if reweighted else unweighted(small)
         net = fine_tune(
             pruned,

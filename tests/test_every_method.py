@@ -102,6 +102,27 @@ def test_batches_give_what_one_array_gives(method: Method) -> None:
     assert whole.calibration == parts.calibration
 
 
+@on_modules
+def test_batches_of_a_fully_connected_net_give_what_one_array_gives(method: Method) -> None:
+    whole, parts = (compress(NET, method, points, rng=3) for points in (X, lambda: np.split(X, [7, 50, 51])))
+    for a, b in zip(whole.coresets, parts.coresets, strict=True):
+        np.testing.assert_allclose(a.plan.sensitivities.values, b.plan.sensitivities.values, rtol=1e-9, atol=0)
+        np.testing.assert_allclose(a.plan.size, b.plan.size, rtol=1e-9)
+    assert whole.calibration == parts.calibration
+    rng = np.random.default_rng(0)
+    with pytest.raises(InvalidParameter, match="same order"):
+        compress(NET, method, lambda: [X[rng.permutation(len(X))]], rng=0)
+    for bad in (lambda: [X[:, :5]], lambda: [np.full((3, 20), np.nan)], lambda: iter(())):
+        with pytest.raises(InvalidParameter):
+            compress(NET, method, bad, rng=0)
+
+
+@pytest.mark.parametrize("method", [m for m in cases.METHODS if not m.modules], ids=lambda m: m.name)
+def test_a_theorem_of_whole_nets_reads_one_array(method: Method) -> None:
+    with pytest.raises(InvalidParameter, match="reads its points as one array, got a function"):
+        compress(NET, method, lambda: [X], rng=0)
+
+
 @pytest.mark.parametrize("method", [m for m in cases.METHODS if not m.modules], ids=lambda m: m.name)
 def test_a_method_of_a_theorem_refuses_what_the_theorem_does_not_cover(method: Method) -> None:
     with pytest.raises(UnsupportedLayer, match="fully connected"):

@@ -125,7 +125,7 @@ class ChannelCompression(Compressed):
 def compress(
     network: Network,
     method: ChannelCompressor,
-    points: np.ndarray,
+    points: np.ndarray | Batches,
     *,
     rng: int | np.random.Generator,
     record: str | Path | None = None,
@@ -135,7 +135,7 @@ def compress(
 def compress(
     network: Network,
     method: Compressor,
-    points: np.ndarray,
+    points: np.ndarray | Batches,
     *,
     rng: int | np.random.Generator,
     record: str | Path | None = None,
@@ -189,8 +189,9 @@ def compress(
         stands, by a method that can: its linear and convolutional layers, everything else is kept exactly and named.
         So is a ModuleNet, whatever it holds.
     method : a compressor, such as ``CoreNetBudget(nnz=10_000)``
-    points : (points, features) calibration inputs, as the net reads them; for a module (points, ...), or a function
-        without arguments that returns an iterator of such batches, for data larger than memory
+    points : (points, features) calibration inputs, as the net reads them, for a module (points, ...); or, where the
+        method needs no theorem of whole nets, a function without arguments that returns an iterator of such batches,
+        for data larger than memory
     rng : seed or Generator; the same seed gives the same coreset on any number of threads
     record : a folder that keeps what passes over the points have seen: after an interruption the same call goes on
         from it, to the same coreset. With another seed it serves again.
@@ -239,11 +240,16 @@ def _net(network: Any, method: Method, points: np.ndarray | Batches) -> tuple[Ne
             if not method.modules:
                 raise UnsupportedLayer(f"{method.name} needs a fully connected net: {fact}") from None
         else:
-            if callable(points):
-                raise InvalidParameter("points for a Network must be an array, got a function.")
-            rows = _errors.matrix("points", points, columns=net.sizes[0])
-            net.require_finite(rows)
-            return net, frozenset(fingerprints(rows)), []
+            if callable(points) and not method.modules:
+                raise InvalidParameter(f"{method.name} reads its points as one array, got a function.")
+            stream = []
+            for batch in batches(points) if callable(points) else [points]:
+                rows = _errors.matrix("points", batch, columns=net.sizes[0])
+                net.require_finite(rows)
+                stream += fingerprints(rows)
+            if not stream:
+                raise InvalidParameter("points must hold at least one point, got none.")
+            return net, frozenset(stream), stream
     elif not method.modules:
         raise UnsupportedLayer(f"{method.name} needs a fully connected net and points of shape (points, features).")
     example, seen = None, []

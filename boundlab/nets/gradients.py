@@ -24,7 +24,7 @@ def gradients(net: Net, points: np.ndarray | Batches, y: np.ndarray) -> list[np.
     Parameters
     ----------
     net : Network or ModuleNet, with at least two outputs
-    points : (points, features); for a module (points, ...), or a function that returns an iterator of such batches
+    points : (points, features), for a module (points, ...); or a function that returns an iterator of such batches
     y : (points,) whole numbers 0..classes-1, in the order of the points
 
     Raises
@@ -41,11 +41,8 @@ def gradients(net: Net, points: np.ndarray | Batches, y: np.ndarray) -> list[np.
     """
     if np.ndim(y) != 1:
         raise InvalidParameter(f"labels must have shape (points,), got {np.shape(y)}.")
-    if isinstance(net, Network):
-        points = matrix("points", points, columns=net.sizes[0])
-        if net.sizes[-1] < 2:
-            raise InvalidParameter(f"a net with gradients must have at least 2 outputs, got {net.sizes[-1]}.")
-        labels("labels", y, points=len(points), classes=net.sizes[-1], present=1)
+    if isinstance(net, Network) and net.sizes[-1] < 2:
+        raise InvalidParameter(f"a net with gradients must have at least 2 outputs, got {net.sizes[-1]}.")
     seen = look(_Slopes(net, np.asarray(y)), batches(points))
     if not seen.count or len(y) != seen.count:
         raise InvalidParameter(
@@ -77,12 +74,14 @@ class _Slopes(Pass):
         self.count = int(state["count"])
 
 
-def _of_network(net: Network, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+def _of_network(net: Network, batch: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    x = matrix("points", batch, columns=net.sizes[0])
+    own = labels("labels", y, points=len(x), classes=net.sizes[-1], present=1)
     read = net.inputs(x)
     f = net.layers[-1](read[-1])
     likely = np.exp(f - f.max(axis=1, keepdims=True))
     delta = likely / likely.sum(axis=1, keepdims=True)  # (points, classes)
-    delta[np.arange(len(x)), y.astype(np.int64)] -= 1.0
+    delta[np.arange(len(x)), own] -= 1.0
     found = []
     for layer, a in zip(net.layers[::-1], read[::-1], strict=True):
         if layer.relu:
