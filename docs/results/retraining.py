@@ -225,19 +225,21 @@ PAGE = """# Prune and retrain: LeNet-300-100 on MNIST
 
 `make results` makes this page; every run is a line of `retraining.json`. Errors are those of the 10,000 test images,
 mean ± standard deviation over seeds. 55,000 images train; 5,000 others chose the schedules, and choose what is called
-best below. No test image chose anything.
+best among neurons. No test image chose any of these.
 
 ## The headline of the neuron-coreset paper
 
 As we understand the paper (arXiv:1907.04018), LeNet-300-100 with 2.16 % error and 267,000 parameters becomes a net of
 26,000 with 2.03 % after fine-tuning: smaller by 90 %, and better.
 
-Here the best neuron coreset of that size ends at {ours}: {apart}. But the dense net that it was taken from has {dense},
-not 2.16 %. Compression changes its error by {cost}: that it **{verdict}**.
+Here the best neuron coreset of that size ends at {ours}:
+{apart}. But the dense net that it was taken from has {dense}, not 2.16 %.
+Compression changes its error by {cost}: that it **{verdict}**.
 
-What was drawn hardly matters after training. Neurons drawn uniformly end at {uniform}, the largest ones at {largest},
-and a small net trained from scratch, with as many epochs in all, at {small}. Of each kind the way with the least error
-on the validation images is told.
+What was drawn matters little after training. Neurons drawn uniformly end at
+{uniform}, the largest ones at
+{largest}, and a small net trained from scratch, with as many epochs in all, at
+{small}. Of each kind the way with the least error on the validation images is told.
 
 {table}
 
@@ -262,7 +264,7 @@ def _curves(by: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
     if not names:
         return "Curves over the share of weights kept are not complete yet."
     lines = ["| method | " + " | ".join(f"{keep:.0%}" for keep in KEEP) + " |", "|---|" + "---|" * len(KEEP)]
-    wins: dict[str, list[str]] = {"pruned": [], "test": []}
+    wins: dict[str, dict[str, list[str]]] = {"pruned": {}, "test": {}}
     for name in names:
         cells = []
         for keep in KEEP:
@@ -272,15 +274,23 @@ def _curves(by: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
     for field, told in wins.items():
         for keep in KEEP:
             best = min(names, key=lambda n: np.mean([r[field] for r in by["weights", f"{n} / {keep:g}"]]))
-            told.append(f"{best} ({keep:.0%})")
+            told.setdefault(best, []).append(f"{keep:.0%}")
     _figure(by, names)
-    return WEIGHTS.format(table="\n".join(lines), **{field: ", ".join(told) for field, told in wins.items()})
+    words = {
+        field: "; ".join(
+            f"{name} at {', '.join(kept) if len(kept) < len(KEEP) else 'every share'}" for name, kept in told.items()
+        )
+        for field, told in wins.items()
+    }
+    return WEIGHTS.format(table="\n".join(lines), **words)
 
 
 WEIGHTS = """## Weights
 
-One-shot pruning to a share of the weights, then ten epochs: error right after → after training, three seeds. Least
-error right after pruning: {pruned}. Least error after training: {test}. Differences below the spread say nothing.
+One-shot pruning to a share of the weights, then ten epochs: error right after → after training, three seeds.
+Least error right after pruning: {pruned}.
+Least error after training: {test}.
+Magnitude pruning needs no data and promises nothing; differences below the spread say nothing.
 
 ![Error against weights kept](retraining.png)
 
@@ -304,9 +314,13 @@ def _figure(by: dict[tuple[str, str], list[dict[str, Any]]], names: list[str]) -
                 KEEP, [min(v) for v in found], [max(v) for v in found], color=colour, alpha=0.12, linewidth=0
             )
         ax.axhline(dense, color="#444444", linewidth=1)
-        ax.text(KEEP[0], dense, "dense ", ha="right", va="bottom", fontsize=8)
+        ax.text(KEEP[-1], dense, "dense", ha="right", va="bottom", fontsize=8)
         ax.set(xscale="log", yscale="log", xlabel="share of weights kept", ylabel="test error", title=title)
         ax.invert_xaxis()
+        ax.set_xticks(KEEP, [f"{keep:.0%}" for keep in KEEP])
+        errors = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+        ax.set_yticks(errors, [f"{error:.0%}" for error in errors])
+        ax.minorticks_off()
         ax.grid(color="#dddddd", which="both", linewidth=0.5)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
     figure.savefig(HERE / "retraining.png", dpi=120)
