@@ -74,5 +74,7 @@ def telescope(names: Sequence[str], levels: Sequence[float]) -> tuple[tuple[str,
         terms.append((name, max(0.0, level - reached)))
         reached = max(reached, level)
     while math.fsum(value for _, value in terms) < reached:  # the subtractions were rounded
-        terms[-1] = (terms[-1][0], math.nextafter(terms[-1][1], math.inf))
+        # One step of the largest term is felt by the sum; one step of a term that is 0 would not be, for ever.
+        i = max(range(len(terms)), key=lambda i: terms[i][1])
+        terms[i] = (terms[i][0], math.nextafter(terms[i][1], math.inf))
     return tuple(terms)
