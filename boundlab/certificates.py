@@ -137,13 +137,9 @@ def _published(compression: Compression, x: np.ndarray) -> Form:
 @implements("boundlab_theorem_a")
 def _relative(compression: Compression, x: np.ndarray) -> Form:
     """Theorem A: gamma_L <= eps unless a coin fails (delta/2) or x is bad (hold-out)."""
-    method, plans = compression.compressor, compression.plans
-    gamma = _recursion(method.eps, plans)
     net = compression.original
-    bad = _bad_shares(compression, x) | _ill_conditioned(plans, net.layers, net.inputs(x))
-    budget, premise = _spend(compression, bad)
-    text = f"f̂(x) ∈ (1 ± {method.eps:g}) f(x) in every output"
-    return text, budget, (premise,), {"gamma": gamma, **_errors_seen(compression, x)}
+    bad = _bad_shares(compression, x) | _ill_conditioned(compression.plans, net.layers, net.inputs(x))
+    return _within_eps(compression, x, bad)
 
 
 @implements("boundlab_theorem_b", "boundlab_theorem_b_laws")
@@ -172,8 +168,7 @@ def _additive(compression: Compression, x: np.ndarray) -> Form:
 @implements("baykal2019_corenet_plus")
 def _relative_neurons(compression: Any, x: np.ndarray) -> Form:
     """CoreNet+: gamma_L <= eps as by Theorem A, where no reader has a share above K s_j of a neuron."""
-    method, plans, net = compression.compressor, compression.plans, compression.original
-    gamma = _recursion(method.eps, plans)
+    plans, net = compression.plans, compression.original
     readers, read = net.layers[1:], net.inputs(x)[1:]
     bad = _ill_conditioned(plans, readers, read)
     for plan, layer, a in zip(plans, readers, read, strict=True):
@@ -185,9 +180,7 @@ def _relative_neurons(compression: Any, x: np.ndarray) -> Form:
         own = replace(plan.sensitivities, values=plan.sensitivities.values[groups.columns], groups=groups)
         for part in parts(a):
             bad |= exceeds(layer, part, own, plan.K, np.zeros(len(groups), bool))
-    budget, premise = _spend(compression, bad)
-    text = f"f̂(x) ∈ (1 ± {method.eps:g}) f(x) in every output"
-    return text, budget, (premise,), {"gamma": gamma, **_errors_seen(compression, x)}
+    return _within_eps(compression, x, bad)
 
 
 @implements("boundlab_theorem_a", "baykal2019_corenet_plus")
@@ -201,13 +194,16 @@ def _ill_conditioned(plans: Sequence[SamplePlan], layers: Sequence[Layer], read:
     return bad
 
 
-def _recursion(eps: float, plans: Sequence[SamplePlan]) -> float:
-    """gamma_L, or raise PremiseViolated where it is above eps or a ReLU cannot keep it."""
+def _within_eps(compression: Any, x: np.ndarray, bad: np.ndarray) -> Form:
+    """The claim that gamma_L <= eps; PremiseViolated where the recursion ends above it or a ReLU cannot keep it."""
+    eps, plans = compression.compressor.eps, compression.plans
     worst = np.array([p.eps.max(initial=0.0) for p in plans])
     gamma = relative_error(worst, np.array([p.condition for p in plans]))
     if gamma[-1] > eps * (1 + 1e-9) or (gamma[:-1] >= 1).any():
         raise PremiseViolated(f"the recursion must end at eps={eps:g} or less, got {gamma[-1]:g}.")
-    return float(gamma[-1])
+    budget, premise = _spend(compression, bad)
+    text = f"f̂(x) ∈ (1 ± {eps:g}) f(x) in every output"
+    return text, budget, (premise,), {"gamma": float(gamma[-1]), **_errors_seen(compression, x)}
 
 
 _FORMS: Mapping[str, Callable[[Any, np.ndarray], Form]] = {

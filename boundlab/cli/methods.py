@@ -56,10 +56,13 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
 
 
 def _convert(name: str, text: str, kind: Any) -> Any:
-    if typing.get_origin(kind) is not tuple:
-        kind = _of_several(kind, text)
-    if typing.get_origin(kind) is tuple:
-        return tuple(_convert(name, part, typing.get_args(kind)[0]) for part in text.split(","))
+    """Read a field's value; of several kinds that it may have, a tuple where the text lists values by commas."""
+    several = () if typing.get_origin(kind) is tuple else typing.get_args(kind)
+    kinds = [k for k in several if k is not type(None)] or [kind]
+    lists = [k for k in kinds if typing.get_origin(k) is tuple]
+    if lists and ("," in text or lists == kinds):
+        return tuple(_convert(name, part, typing.get_args(lists[0])[0]) for part in text.split(","))
+    kind = next(k for k in kinds if k not in lists)
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise InvalidParameter(f"{name} must be true or false, got {text!r}.")
@@ -69,13 +72,3 @@ def _convert(name: str, text: str, kind: Any) -> Any:
     except (TypeError, ValueError):
         known = f"one of {', '.join(kind)}" if issubclass(kind, StrEnum) else f"of type {kind.__name__}"
         raise InvalidParameter(f"{name} must be {known}, got {text!r}.") from None
-
-
-def _of_several(kind: Any, text: str) -> Any:
-    """Of the kinds that a field may have, the one that the text is: a tuple where it lists numbers, by commas."""
-    kinds = [k for k in typing.get_args(kind) if k is not type(None)]
-    lists = [k for k in kinds if typing.get_origin(k) is tuple]
-    single = [k for k in kinds if k not in lists]
-    if lists and ("," in text or not single):
-        return lists[0]
-    return single[0] if single else kind

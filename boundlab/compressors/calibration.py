@@ -206,7 +206,7 @@ class _Shares(Pass):
         for share, error in zip(self.shares, errors, strict=self.passed):
             share.see(error[:, None, :] if isinstance(share, LargestMeans) else error)
         self.count += len(batch)
-        self.digests.update(fingerprints(batch.reshape(len(batch), -1)))
+        self.digests.update(fingerprints(batch))
 
     def state(self) -> dict[str, np.ndarray]:
         told = {"signs": self.signs, "positions": self.positions, "count": self.count}
@@ -279,7 +279,7 @@ class _Ratios(Pass):
 
     def see(self, batch: np.ndarray) -> None:
         self.ratios.append(largest_ratios(self.net, batch, self.own, passed=self.passed))
-        self.repeated += sum(digest in self.digests for digest in fingerprints(batch.reshape(len(batch), -1)))
+        self.repeated += sum(digest in self.digests for digest in fingerprints(batch))
 
     def state(self) -> dict[str, np.ndarray]:
         return {"ratios": np.concatenate(self.ratios), "repeated": np.array(self.repeated)}

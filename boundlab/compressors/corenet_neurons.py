@@ -59,15 +59,14 @@ class CoreNetPlus(ChannelCompressor):
         require_rule(self.delta, self.K, self.rule)
         if not network.spaces:
             return ()
-        own, sums, signs = _neurons(network, points)
+        own, events, signs = _neurons(network, points)
         condition = condition_quantiles(network, points, self.delta)[1:]
         cost = np.array([s.total.sum() for s in own])
         errors = layer_errors(self.eps, condition, cost, self.schedule)
         layer_delta, plans = self.delta / 2 / len(own), []
-        for k, (s, n, sides, e, c) in enumerate(zip(own, sums, signs, errors, condition, strict=True)):
-            m = column_size(s.values, e, layer_delta, n * sides, K=self.K, rule=self.rule) if e > 0 else math.inf
-            exact = m >= len(s.values)
-            bound = max(1.0, float(c))
+        for k, (s, n, sides, e, c) in enumerate(zip(own, events, signs, errors, condition, strict=True)):
+            m = column_size(s.values, e, layer_delta, n, K=self.K, rule=self.rule) if e > 0 else math.inf
+            exact, bound = m >= len(s.values), max(1.0, float(c))
             plans.append(_plan(k, s, eps=e, size=m, exact=exact, K=self.K, signs=sides, condition=bound))
         return tuple(plans)
 
@@ -92,11 +91,11 @@ class CoreNetPlusBudget(ChannelCompressor):
         share("share", self.share)
         if not network.spaces:
             return ()
-        own, sums, signs = _neurons(network, points)
+        own, events, signs = _neurons(network, points)
         plans = []
-        for k, (s, n, sides) in enumerate(zip(own, sums, signs, strict=True)):
+        for k, (s, n, sides) in enumerate(zip(own, events, signs, strict=True)):
             m = self._draws(s)
-            eps = certified_eps(s.total, np.array([m]), self.delta / 2 / len(own) / (n * sides), K=self.K)
+            eps = certified_eps(s.total, np.array([m]), self.delta / 2 / len(own) / n, K=self.K)
             plans.append(_plan(k, s, eps=float(eps[0]), size=m, exact=math.isinf(m), K=self.K, signs=sides))
         return tuple(plans)
 
@@ -349,14 +348,14 @@ METHODS: tuple[type[ChannelCompressor], ...] = (CoreNetPlus, CoreNetPlusBudget)
 
 
 def _neurons(network: Network, points: np.ndarray) -> tuple[list[Sensitivities], list[int], list[int]]:
-    """Of each hidden layer the sensitivities, how many signed sums read it, and of how many parts of its inputs."""
-    own, sums, signs = [], [], []
+    """Of each hidden layer the sensitivities, how many sums must hold together, and of how many parts of its inputs."""
+    own, events, signs = [], [], []
     for layer, a in zip(network.layers[1:], network.inputs(points)[1:], strict=True):
         values = neuron_sensitivities(layer, parts(a))
         own.append(one_group(values, points=len(points), theorem="baykal2019_corenet_plus"))
-        sums.append(max(1, len(sign_groups(layer.weight))))
         signs.append(len(parts(a)))
-    return own, sums, signs
+        events.append(max(1, len(sign_groups(layer.weight))) * signs[-1])
+    return own, events, signs
 
 
 def _plan(

@@ -123,7 +123,7 @@ class ChannelCompression(Compressed):
 
 @overload
 def compress(
-    network: Network,
+    network: Network | Module,
     method: ChannelCompressor,
     points: np.ndarray | Batches,
     *,
@@ -141,26 +141,6 @@ def compress(
     record: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Compression: ...
-@overload
-def compress(
-    network: Module,
-    method: ChannelCompressor,
-    points: np.ndarray | Batches,
-    *,
-    rng: int | np.random.Generator,
-    record: str | Path | None = None,
-    progress: Progress | None = None,
-) -> ChannelCompression: ...
-@overload
-def compress(
-    network: Module,
-    method: Compressor,
-    points: np.ndarray | Batches,
-    *,
-    rng: int | np.random.Generator,
-    record: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Compression | ModuleCompression: ...
 @overload
 def compress(
     network: Network | Module,
@@ -212,7 +192,7 @@ def compress(
     identity = "" if record is None else _identity(net, method, points, stream)
     with recording(record, identity, progress):
         plans = method.plan(net, points)
-    if callable(points) and [d for b in batches(points) for d in fingerprints(b.reshape(len(b), -1))] != stream:
+    if callable(points) and [d for b in batches(points) for d in fingerprints(b)] != stream:
         raise InvalidParameter("points must be the same, in the same order, each time that they are asked for.")
     removes = isinstance(method, ChannelCompressor)
     before = [np.ones((1, s.size)) for s in net.spaces] if removes else [layer.weight for layer in net.layers]
@@ -255,9 +235,7 @@ def _net(network: Any, method: Method, points: np.ndarray | Batches) -> tuple[Ne
     example, seen = None, []
     for batch in batches(points):
         example = batch[:1] if example is None else example
-        if not np.isfinite(batch).all():
-            raise InvalidParameter("points must be finite, got NaN or infinite entries.")
-        seen += fingerprints(batch.reshape(len(batch), -1))
+        seen += fingerprints(batch)
     if example is None:
         raise InvalidParameter("points must hold at least one point, got none.")
     module: Any = network
@@ -277,7 +255,7 @@ def _identity(net: Net, method: Method, points: np.ndarray | Batches, stream: li
 
 
 def fingerprints(points: np.ndarray) -> list[bytes]:
-    """One 128-bit digest per point: equal points, equal digests, in whatever precision they are stored."""
+    """One 128-bit digest per point of (points, ...): equal points, equal digests, in whatever precision they come."""
     with np.errstate(over="ignore"):
         rows = np.ascontiguousarray(points, dtype=np.float32) + np.float32(0.0)  # one zero
     return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]

@@ -236,7 +236,7 @@ Here the best neuron coreset of that size ends at {ours}:
 {apart}. But the dense net that it was taken from has {dense}, not 2.16 %.
 Compression changes its error by {cost}: that it **{verdict}**.
 
-What was drawn matters little after training. Neurons drawn uniformly end at
+Other ways to get there: neurons drawn uniformly end at
 {uniform}, the largest ones at
 {largest}, and a small net trained from scratch, with as many epochs in all, at
 {small}. Of each kind the way with the least error on the validation images is told.
