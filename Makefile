@@ -25,6 +25,7 @@ bench: install
 	$(BIN)/python -m tests.benchmarks
 
 evidence: install
+	$(BIN)/pytest -n 2 --dist worksteal -q --hypothesis-profile search
 	$(BIN)/pytest tests -q -m evidence
 	$(BIN)/python -m proofs_checks --record --effort 10
 

@@ -52,7 +52,7 @@ MUTATIONS = (
     ),
     Mutation(
         file="coresets/sensitivity_sampling.py",
-        old="p = np.minimum(1.0, p * (1.0 + SLACK))",
+        old="p = np.minimum(1.0, 1.0 / np.where(s > 0, np.asarray(total, np.float64) * K, 1.0))",
         new="p = np.minimum(1.0, p)",
     ),
     Mutation(

@@ -6,10 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from proofs_checks.mutating import one_thread
 
 one_thread()  # before numba starts: the tests run in as many processes as there are cores
+
+settings.register_profile("fixed", derandomize=True)  # the same code gives the same verdict, run after run
+settings.register_profile("search")  # make evidence: other examples each night
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

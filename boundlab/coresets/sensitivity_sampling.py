@@ -84,7 +84,7 @@ def sample_size(
     else:
         m = _chernoff_size(upper_rate(p, eps), lower_rate(p, eps), delta, upper, lower)
         if rule is Rule.BINOMIAL:  # a necessary size must not be enlarged: no allowance for rounding
-            p = np.minimum(1.0, p * (1.0 + SLACK))
+            p = np.minimum(1.0, 1.0 / np.where(s > 0, np.asarray(total, np.float64) * K, 1.0))
             m = _binomial_size(p, eps, delta, np.ceil(m), ~impossible & (s > 0))
     m = np.where(impossible, np.inf, np.maximum(1.0, np.ceil(m)))
     return np.where(s > 0, m, 0.0)
@@ -151,23 +151,20 @@ def _binomial_size(p: np.ndarray, eps: np.ndarray, delta: float, limit: np.ndarr
 def _first_passing(p: float, eps: float, delta: float, limit: float) -> float:
     if p >= 1.0:
         return 1.0
-    # With x = (1 + eps) m p, P(Bin > x) >= I_p(x + 1, m - x), a smooth and falling function of m: below its root
-    # no m passes. The saw-tooth is then walked upwards in blocks.
-    low, high = 1.0, limit
-    while high - low > max(0.5, 1e-9 * high):
-        mid = 0.5 * (low + high)
-        if _smooth_failure(mid, p, eps) <= delta:
-            high = mid
-        else:
-            low = mid
-    start = max(1.0, np.floor(low))
-    block = 256
+    # With x = (1 + eps) m p, P(Bin > x) >= I_p(x + 1, m - x), a smooth function of m that rises and then falls: the m
+    # that it rules out are an interval. The saw-tooth is walked upwards in blocks; once inside the interval, behind it.
+    start, block = 1.0, 256
     while start <= limit:
         m = np.arange(start, min(limit, start + block - 1) + 1)
         passing = np.flatnonzero(binomial_failure(m, np.array(p), np.array(eps)) <= delta)
         if passing.size:
             return float(m[passing[0]])
         start, block = start + block, 2 * block
+        low, high = start, limit
+        while _smooth_failure(low, p, eps) > delta and high - low > max(0.5, 1e-9 * high):
+            mid = 0.5 * (low + high)
+            low, high = (mid, high) if _smooth_failure(mid, p, eps) > delta else (low, mid)
+        start = max(start, np.floor(low))
     return limit
 
 
