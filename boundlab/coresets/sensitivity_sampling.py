@@ -160,11 +160,12 @@ def _first_passing(p: float, eps: float, delta: float, limit: float) -> float:
         if passing.size:
             return float(m[passing[0]])
         start, block = start + block, 2 * block
-        low, high = start, limit
-        while _smooth_failure(low, p, eps) > delta and high - low > max(0.5, 1e-9 * high):
-            mid = 0.5 * (low + high)
-            low, high = (mid, high) if _smooth_failure(mid, p, eps) > delta else (low, mid)
-        start = max(start, np.floor(low))
+        if _smooth_failure(start, p, eps) > delta:
+            low, high = start, limit
+            while high - low > max(0.5, 1e-9 * high):
+                mid = 0.5 * (low + high)
+                low, high = (mid, high) if _smooth_failure(mid, p, eps) > delta else (low, mid)
+            start = np.floor(low)
     return limit
 
 
