@@ -32,6 +32,10 @@ evidence: install
 results: install
 	$(BIN)/python docs/results/nets.py
 	$(BIN)/python docs/results/retraining.py
+	$(BIN)/python docs/results/post_hoc.py
+	$(BIN)/python docs/results/ranking.py
+	$(BIN)/python docs/results/bounds_compared.py
+	$(BIN)/python docs/results/bound_violations.py
 
 clean:
 	rm -rf .venv report build *.egg-info .pytest_cache .ruff_cache .benchmarks

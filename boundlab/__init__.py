@@ -21,7 +21,41 @@ if TYPE_CHECKING:
     from boundlab.bounds import Occam as Occam
     from boundlab.bounds import TestSet as TestSet
     from boundlab.bounds import bound as bound
+    from boundlab.bounds.arora_margin import AroraMargin as AroraMargin
+    from boundlab.bounds.bits_per_token import bits_per_token_bound as bits_per_token_bound
+    from boundlab.bounds.bits_per_token import smoothed_bits as smoothed_bits
+    from boundlab.bounds.bits_per_token import token_error_bound as token_error_bound
+    from boundlab.bounds.bits_per_token import top_k_misses as top_k_misses
+    from boundlab.bounds.counted_corollary import CountedCorollary as CountedCorollary
+    from boundlab.bounds.drawn_net import DrawnNet as DrawnNet
+    from boundlab.bounds.fixed_features import LinearHead as LinearHead
+    from boundlab.bounds.gaussian_posterior import GaussianPosterior as GaussianPosterior
+    from boundlab.bounds.gibbs import Gibbs as Gibbs
+    from boundlab.bounds.gibbs import PacBayesForm as PacBayesForm
+    from boundlab.bounds.graph_nets import GraphDomain as GraphDomain
+    from boundlab.bounds.graph_nets import coded_graph_net as coded_graph_net
+    from boundlab.bounds.graph_nets import graph_occam as graph_occam
+    from boundlab.bounds.graph_nets import graph_pac_bayes as graph_pac_bayes
+    from boundlab.bounds.heavy_tailed import HeavyTailed as HeavyTailed
+    from boundlab.bounds.informed import InformedPrior as InformedPrior
+    from boundlab.bounds.measures import AroraCapacity as AroraCapacity
+    from boundlab.bounds.measures import complexity_measures as complexity_measures
+    from boundlab.bounds.occam_pyramid import OccamPyramid as OccamPyramid
+    from boundlab.bounds.parameter_count import ParameterCover as ParameterCover
+    from boundlab.bounds.parameter_count import StoredBits as StoredBits
+    from boundlab.bounds.path_norm import PathNorm as PathNorm
+    from boundlab.bounds.perturbation import PerturbedWeights as PerturbedWeights
+    from boundlab.bounds.sample_compression import SampleCompression as SampleCompression
+    from boundlab.bounds.sampled_net import SampledNet as SampledNet
+    from boundlab.bounds.size_independent import FrobeniusNorm as FrobeniusNorm
+    from boundlab.bounds.size_independent import L1Norm as L1Norm
+    from boundlab.bounds.spectral import SpectralMargin as SpectralMargin
+    from boundlab.bounds.transfer import SpectralTransfer as SpectralTransfer
+    from boundlab.bounds.transfer import UnlabelledTransfer as UnlabelledTransfer
     from boundlab.certificates import certify as certify
+    from boundlab.comparing import Compared as Compared
+    from boundlab.comparing import Comparison as Comparison
+    from boundlab.comparing import compare as compare
     from boundlab.compressors.baselines import L1Sampling as L1Sampling
     from boundlab.compressors.baselines import L2Sampling as L2Sampling
     from boundlab.compressors.baselines import LayerMagnitude as LayerMagnitude
@@ -86,33 +120,57 @@ if TYPE_CHECKING:
     from boundlab.ledger import theorems as theorems
     from boundlab.nets.architectures import lenet5 as lenet5
     from boundlab.nets.architectures import resnet as resnet
+    from boundlab.nets.as_feedforward import as_feed_forward as as_feed_forward
     from boundlab.nets.export import Exported as Exported
     from boundlab.nets.export import export as export
+    from boundlab.nets.feedforward import FeedForward as FeedForward
     from boundlab.nets.folding import Folded as Folded
     from boundlab.nets.folding import fold_batchnorm as fold_batchnorm
+    from boundlab.nets.graphs import Graph as Graph
+    from boundlab.nets.graphs import GraphConvolution as GraphConvolution
     from boundlab.nets.load import as_network as as_network
     from boundlab.nets.load import load_network as load_network
     from boundlab.nets.load_module import load_module as load_module
+    from boundlab.nets.message_passing import LipschitzMap as LipschitzMap
+    from boundlab.nets.message_passing import MessagePassing as MessagePassing
     from boundlab.nets.module_net import ModuleNet as ModuleNet
+    from boundlab.nets.net_message import NetMessage as NetMessage
+    from boundlab.nets.net_message import decode as decode
+    from boundlab.nets.net_message import encode as encode
+    from boundlab.nets.prepared import prepared as prepared
     from boundlab.nets.propagate import Schedule as Schedule
     from boundlab.nets.toy import random_network as random_network
     from boundlab.nets.toy import train_mlp as train_mlp
     from boundlab.network import Layer as Layer
     from boundlab.network import Network as Network
-    from boundlab.records import Bound as Bound
-    from boundlab.records import Certificate as Certificate
+    from boundlab.promises import Bound as Bound
+    from boundlab.promises import Certificate as Certificate
+    from boundlab.promises import Premise as Premise
+    from boundlab.promises import Standing as Standing
+    from boundlab.promises import Status as Status
+    from boundlab.rank_statistics import conditional_information as conditional_information
+    from boundlab.rank_statistics import granulated_tau as granulated_tau
+    from boundlab.rank_statistics import kendall_tau as kendall_tau
+    from boundlab.rank_statistics import sign_errors as sign_errors
+    from boundlab.ranking import Ranked as Ranked
+    from boundlab.ranking import Ranking as Ranking
+    from boundlab.ranking import Score as Score
+    from boundlab.ranking import rank_measures as rank_measures
     from boundlab.records import Compression as Compression
     from boundlab.records import Coreset as Coreset
     from boundlab.records import Groups as Groups
     from boundlab.records import Law as Law
-    from boundlab.records import Premise as Premise
     from boundlab.records import SamplePlan as SamplePlan
     from boundlab.records import Sensitivities as Sensitivities
-    from boundlab.records import Status as Status
     from boundlab.retraining import Retrained as Retrained
     from boundlab.retraining import Training as Training
     from boundlab.retraining import fine_tune as fine_tune
     from boundlab.retraining import prune_retrain as prune_retrain
+    from boundlab.risk_certificates import Checked as Checked
+    from boundlab.risk_certificates import RiskCertificate as RiskCertificate
+    from boundlab.risk_certificates import check_certificate as check_certificate
+    from boundlab.risk_certificates import issue_certificate as issue_certificate
+    from boundlab.risk_certificates import read_certificate as read_certificate
     from boundlab.verification import Claim as Claim
     from boundlab.verification import Interrupted as Interrupted
     from boundlab.verification import Method as Method
@@ -171,6 +229,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "boundlab.nets.module_net": ("ModuleNet",),
     "boundlab.nets.folding": ("fold_batchnorm", "Folded"),
     "boundlab.nets.export": ("export", "Exported"),
+    "boundlab.nets.graphs": ("Graph", "GraphConvolution"),
+    "boundlab.nets.message_passing": ("LipschitzMap", "MessagePassing"),
     # compress
     "boundlab.compressors.method": (
         "compress",
@@ -227,6 +287,41 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "boundlab.holdout": ("certify_on_holdout",),
     # bound
     "boundlab.bounds": ("bound", "GeneralizationBound", "Occam", "TestSet", "CoreNetCorollary"),
+    "boundlab.bounds.arora_margin": ("AroraMargin",),
+    "boundlab.bounds.counted_corollary": ("CountedCorollary",),
+    "boundlab.bounds.drawn_net": ("DrawnNet",),
+    "boundlab.bounds.fixed_features": ("LinearHead",),
+    "boundlab.bounds.gaussian_posterior": ("GaussianPosterior",),
+    "boundlab.bounds.gibbs": ("Gibbs", "PacBayesForm"),
+    "boundlab.bounds.heavy_tailed": ("HeavyTailed",),
+    "boundlab.bounds.informed": ("InformedPrior",),
+    "boundlab.bounds.measures": ("AroraCapacity", "complexity_measures"),
+    "boundlab.bounds.occam_pyramid": ("OccamPyramid",),
+    "boundlab.bounds.parameter_count": ("ParameterCover", "StoredBits"),
+    "boundlab.bounds.path_norm": ("PathNorm",),
+    "boundlab.bounds.perturbation": ("PerturbedWeights",),
+    "boundlab.bounds.sample_compression": ("SampleCompression",),
+    "boundlab.bounds.sampled_net": ("SampledNet",),
+    "boundlab.bounds.size_independent": ("FrobeniusNorm", "L1Norm"),
+    "boundlab.bounds.spectral": ("SpectralMargin",),
+    "boundlab.bounds.transfer": ("SpectralTransfer", "UnlabelledTransfer"),
+    "boundlab.bounds.graph_nets": ("GraphDomain", "coded_graph_net", "graph_occam", "graph_pac_bayes"),
+    "boundlab.bounds.bits_per_token": ("bits_per_token_bound", "smoothed_bits", "token_error_bound", "top_k_misses"),
+    "boundlab.comparing": ("compare", "Comparison", "Compared"),
+    "boundlab.ranking": ("rank_measures", "Ranking", "Ranked", "Score"),
+    "boundlab.rank_statistics": ("kendall_tau", "granulated_tau", "conditional_information", "sign_errors"),
+    # certificates of risk, as files
+    "boundlab.nets.feedforward": ("FeedForward",),
+    "boundlab.nets.as_feedforward": ("as_feed_forward",),
+    "boundlab.nets.prepared": ("prepared",),
+    "boundlab.nets.net_message": ("NetMessage", "decode", "encode"),
+    "boundlab.risk_certificates": (
+        "Checked",
+        "RiskCertificate",
+        "check_certificate",
+        "issue_certificate",
+        "read_certificate",
+    ),
     # verify
     "boundlab.verification": (
         "verify",
@@ -262,17 +357,14 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     # the theorem ledger
     "boundlab.ledger": ("theorems", "Ledger", "LedgerEntry"),
     # records
+    "boundlab.promises": ("Bound", "Certificate", "Premise", "Standing", "Status"),
     "boundlab.records": (
-        "Bound",
-        "Certificate",
         "Compression",
         "Coreset",
         "Groups",
         "Law",
-        "Premise",
         "SamplePlan",
         "Sensitivities",
-        "Status",
     ),
     # errors
     "boundlab._errors": (

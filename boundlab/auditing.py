@@ -23,7 +23,8 @@ from boundlab.nets.load import as_network
 from boundlab.network import Network
 from boundlab.observe import error_curve, observed_need
 from boundlab.premises import assumption_1, assumption_2, unseen
-from boundlab.records import Bound, Certificate, Compression, Premise
+from boundlab.promises import Bound, Certificate, Premise
+from boundlab.records import Compression
 from boundlab.sizes import group_sizes, sample_sizes, schedules
 from boundlab.verification.run import verify
 

@@ -21,7 +21,8 @@ from boundlab.nets.importance import exceeds
 from boundlab.nets.propagate import envelope, relative_error
 from boundlab.network import Layer, Network
 from boundlab.premises import assumption_1, assumption_2, not_calibrated_on, unseen
-from boundlab.records import Certificate, Compressed, Compression, Premise, SamplePlan, Sensitivities, Status
+from boundlab.promises import Certificate, Premise, Status
+from boundlab.records import Compressed, Compression, SamplePlan, Sensitivities
 
 CONFIDENCE = 1e-3
 """Probability that the hold-out sample misleads about the share of bad points; stated with every certificate."""

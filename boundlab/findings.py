@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boundlab.files import write_atomically
-from boundlab.records import Bound, Certificate, Compression, Premise, Record, Row
+from boundlab.promises import Bound, Certificate, Premise
+from boundlab.records import Compression, Record, Row
 from boundlab.verification.verdict import Verdict
 
 if TYPE_CHECKING:

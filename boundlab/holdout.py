@@ -18,7 +18,8 @@ from boundlab.concentration.binomial import upper_limit
 from boundlab.concentration.conformal import conditional_index
 from boundlab.nets.module_net import Batches, batches
 from boundlab.premises import not_calibrated_on, unseen
-from boundlab.records import Certificate, Compressed, Record
+from boundlab.promises import Certificate
+from boundlab.records import Compressed, Record
 
 CONFIDENCE = 1e-3
 """Probability that the hold-out misleads, half of it for each of the two limits."""

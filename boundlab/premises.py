@@ -13,7 +13,7 @@ from boundlab.concentration.binomial import upper_limit
 from boundlab.nets.condition import LEVELS, condition_numbers, hill_index, tail_curve
 from boundlab.nets.groups import parts
 from boundlab.network import Network
-from boundlab.records import Premise, Status
+from boundlab.promises import Premise, Status
 
 ALPHA = 0.01
 """Error level of each test of a premise (divided by the number of features that are tested)."""

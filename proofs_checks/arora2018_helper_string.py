@@ -16,8 +16,10 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.compressed_class import compressed_risk
+from boundlab.bounds.arora_margin import AroraMargin
+from boundlab.bounds.compressed_class import compressed_risk, priced
 from proofs_checks import Evidence, Mutation, Theorem, require
+from proofs_checks.arora2018_random_failures import pair
 from proofs_checks.judging import judge, smallest_sabotage
 
 THEOREM = Theorem(
@@ -37,6 +39,8 @@ MUTATIONS = (
         old="total = nats - math.log(probability",
         new="total = -math.log(probability",
     ),
+    Mutation(file="bounds/arora_margin.py", old="(self.message_nats + choice) * _UP", new="self.message_nats * _UP"),
+    Mutation(file="bounds/arora_margin.py", old="return [(g, (nats + choice) * _UP)", new="return [(g, choice * _UP)"),
 )
 
 DELTA = 0.05
@@ -73,6 +77,11 @@ def exact() -> str:
         fixed += chance * (compressed_risk(errors, 0, n, 0.0, DELTA) < 0.5)
     require(unpaid == 1 and paid == 0, f"unpaid fails with {unpaid}, paid with {paid}")
     require(fixed <= Fraction(DELTA), f"an edge drawn without the data fails with {fixed}")
+    same, x, y = pair([[1, 0], [0, 1]], [[1, 0], [0, 1]]), np.tile([[2.0, 1.0]], (400, 1)), np.zeros(400, int)
+    string = AroraMargin(message_nats=3.0, helper_seeds=64)(same, x, y)
+    require(abs(string.facts["nats"] - 3.0 - math.log(64)) < 1e-9, "a message of 3 nats and the best of 64 strings")
+    whole = AroraMargin()(same, x, y)
+    require(whole.facts["nats"] >= min(nats for _, nats in priced(same.net)), "else the outcome is coded whole")
     claim = compressed_risk(0, 0, 20, 0.0, DELTA)
     require(1 - DELTA ** (1 / 20) <= claim < 0.1391 + 1e-3, f"the bound at n = 20 and price 0 is {claim}")
     return f"64 labellings: price 0 fails always, price n ln 2 never, a data-free seed {fixed}; n = 20: {claim:.3f}"

@@ -29,7 +29,8 @@ import flint
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.norms import rademacher_confidence, spectral_complexity
+from boundlab.bounds.norm_budgets import rademacher_confidence
+from boundlab.bounds.spectral import spectral_complexity
 from boundlab.concentration.binomial import lower_limit
 from boundlab.data import load_data
 from boundlab.nets.margin import margins
@@ -54,30 +55,27 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/spectral.py",
         old="(8.0 / size**1.5 + 72.0 * spread * product)",
         new="(8.0 / size**1.5 + 36.0 * spread * product)",
     ),
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/spectral.py",
         old="((b / s) ** (2.0 / 3.0)).sum() ** 1.5",
         new="((b / s) ** (2.0 / 3.0)).sum()",
     ),
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/spectral.py",
         old="logs = math.log(size) + math.log(2.0 * len(s)) / 4.0",
         new="logs = math.log(size)",
     ),
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/spectral.py",
         old="log_cover = math.log(2.0 * positive_int(",
         new="log_cover = 0.5 * math.log(2.0 * positive_int(",
     ),
-    Mutation(
-        file="nets/norms.py", old="np.linalg.norm(_matrix(weight), 2)) * _UP", new="np.linalg.norm(_matrix(weight), 2))"
-    ),
     Mutation(file="nets/norms.py", old="axis=1).sum()) * _UP", new="axis=0).sum()) * _UP"),
-    Mutation(file="bounds/norms.py", old="return 3.0 * math.sqrt(", new="return 1.0 * math.sqrt("),
+    Mutation(file="bounds/norm_budgets.py", old="return 3.0 * math.sqrt(", new="return 1.0 * math.sqrt("),
 )
 
 SIX = (0.001, 0.01, 0.1, 0.3, 0.6, 0.9)

@@ -23,7 +23,7 @@ from boundlab.concentration.binomial import lower_limit, upper_limit
 from boundlab.nets.importance import sensitivities
 from boundlab.network import Layer, Network
 from boundlab.premises import ALPHA, assumption_1
-from boundlab.records import Status
+from boundlab.promises import Status
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 

@@ -25,7 +25,7 @@ from boundlab.compressors.constants import constants
 from boundlab.nets.condition import LEVELS, condition_numbers, hill_index, tail_curve
 from boundlab.network import Layer, Network
 from boundlab.premises import assumption_2
-from boundlab.records import Status
+from boundlab.promises import Status
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
 

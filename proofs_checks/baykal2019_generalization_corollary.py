@@ -34,7 +34,7 @@ import sympy as sp
 import z3
 
 from boundlab.bounds.corenet_corollary import CoreNetCorollary, log_size
-from boundlab.codes.log_grid import LogGridCode
+from boundlab.codes.log_grid import LogGrid
 from boundlab.compressors.constants import constants
 from boundlab.compressors.corenet import CoreNet
 from boundlab.compressors.method import compress, draw_layer
@@ -141,7 +141,7 @@ def g1(width: int = 24) -> str:
 
 def g2(sets: int = 40) -> str:
     """As many values as data sets; the shipped grid keeps each within its rho."""
-    values, worst, code = set(), 0.0, LogGridCode(4)
+    values, worst, code = set(), 0.0, LogGrid(4)
     for k in range(1, sets + 1):
         layer, plan = row([1.0, 2.0], [[float(k), 1.0], [0.0, 1.0]], 1)
         s = [Fraction(k, k + 2), Fraction(1)]

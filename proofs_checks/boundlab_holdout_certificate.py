@@ -28,7 +28,8 @@ from boundlab import CoreNetAdditive, Layer, Network, certify, compress
 from boundlab.certificates import CONFIDENCE, _bad_shares
 from boundlab.concentration.binomial import upper_limit
 from boundlab.premises import CONTAMINATED, contaminated, unseen
-from boundlab.records import Compression, Status
+from boundlab.promises import Status
+from boundlab.records import Compression
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.boundlab_theorem_a import all_sampled
 from proofs_checks.clopper_pearson1934 import cdf, miss_rate

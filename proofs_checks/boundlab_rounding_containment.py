@@ -18,7 +18,7 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.codes.log_grid import STEPS, LogGridCode
+from boundlab.codes.log_grid import STEPS, LogGrid
 from boundlab.codes.rounding import grid_error, rounded_error
 from boundlab.coresets.alias import draw_counts
 from boundlab.coresets.sensitivity_sampling import sample_size
@@ -77,14 +77,14 @@ def symbolic() -> str:
     return "z3: (1 ± eps)(1 ± rho) lies in 1 ± (eps + rho + eps rho), terms of one sign add up; 1 - 1/u <= u - 1"
 
 
-def rounded(code: LogGridCode, w: np.ndarray) -> np.ndarray:
+def rounded(code: LogGrid, w: np.ndarray) -> np.ndarray:
     return code.round(Network(layers=(Layer(weight=w[None], bias=np.zeros(1), relu=False),))).layers[0].weight[0]
 
 
 def exact() -> str:
     rng, count, nearest = np.random.default_rng(8), 0, Fraction(0)
     for steps in STEPS:
-        code, rho = LogGridCode(steps), Fraction(grid_error(steps))
+        code, rho = LogGrid(steps), Fraction(grid_error(steps))
         require((1 + rho) ** (2 * steps) >= 2, "rho must be rounded up")
         require((1 + rho) ** (2 * steps) <= 2 + Fraction(1, 10**10), "rho is loose")
         middles = 2.0 ** ((np.arange(-40, 40) + 0.5) / steps) * (1 + rng.uniform(-1e-9, 1e-9, 80))
@@ -108,7 +108,7 @@ def exact() -> str:
 def monte_carlo(effort: int = 1) -> Evidence:
     edges, eps, delta, steps = 60, 0.3, 0.1, 4
     m = int(sample_size(np.array([1.0]), eps, delta, K=3.0)[0])
-    allowed, code = float(rounded_error(eps, grid_error(steps))), LogGridCode(steps)
+    allowed, code = float(rounded_error(eps, grid_error(steps))), LogGrid(steps)
 
     def trial(rng: np.random.Generator, n: int) -> np.ndarray:
         """A row of random weights w, sampled by w_j; a point that reads a third of their sum; then rounding."""
@@ -126,7 +126,7 @@ def teeth() -> Evidence:
     def caught(factor: float) -> bool:
         """Whether some weight moves by more than rho / factor, or some sum by more than the rule / factor."""
         middle = np.array([2.0**0.125 * (1 - 1e-12), 2.0**0.125 * (1 + 1e-12)])
-        moved = np.abs(rounded(LogGridCode(4), middle) / middle - 1)
+        moved = np.abs(rounded(LogGrid(4), middle) / middle - 1)
         return bool((moved > grid_error(4) / factor).any())
 
     slack = smallest_sabotage(caught)

@@ -1,10 +1,12 @@
 """The original net inherits the bound of its compression through unlabelled points that neither net has seen.
 
-Proof. If sqrt(2) |f(x) - g(x)|_2 <= t and g has margin above t at (x, y), then f classifies x as y: margins move by at
-most sqrt(2) |f - g|_2. So R_0(f) <= R_t(g) + P_x(sqrt(2) |f - g|_2 > t). The first term is bounded on n labelled
-examples by Occam's bound for the [0, 1] loss 1{margin(g) <= t}, at the price of g; the second by Clopper-Pearson on u
-fresh points, f, g and t being fixed. A choice among G thresholds costs a factor G on either side. Each side gets
-delta/2. Points used to train f or to choose g are not fresh, and the second term is then wrong.
+Proof. Let d = f(x) - g(x) and s(x) = max_j d_j - min_j d_j. As f_y - f_j = g_y - g_j + d_y - d_j, margins differ by at
+most s, whatever the label; s <= 2 |d|_inf, and s <= sqrt(2) |d|_2 by Cauchy-Schwarz. So where s(x) <= t and g has
+margin above t at (x, y), f classifies x as y: R_0(f) <= R_t(g) + P_x(s > t). The first term is bounded on n labelled
+examples by Occam's bound for the loss 1{margin(g) <= t}, at the price of g; the second by Clopper-Pearson on u fresh
+points, f, g and t being fixed. The risk R_t(g) and the probability of s > t are different ones for different t, so that
+a choice among G thresholds costs a factor G on either side. Each side gets delta/2. Points used to train f or to choose
+g are not fresh, and the second term is then wrong.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.compressed_class import original_risk
-from boundlab.concentration.binomial import upper_limit
-from boundlab.concentration.chernoff import kl_inverse
+from boundlab.bounds.compressed_class import margin_shift, original_risk, priced
+from boundlab.bounds.transfer import UnlabelledTransfer
+from boundlab.concentration.binomial import tail_inverse, upper_limit
 from proofs_checks import Evidence, Mutation, Theorem, require
+from proofs_checks.arora2018_random_failures import pair
 from proofs_checks.judging import judge, smallest_sabotage
 from proofs_checks.proving import prove, reals
 
@@ -27,8 +30,7 @@ THEOREM = Theorem(
     name="From the compressed net to the original, through unlabelled data",
     source="ours; the form with a worst case over the domain is Suzuki et al. (2019), as we understand the paper",
     given=("n labelled examples, g priced before them", "u fresh unlabelled points, used for neither f, g nor t"),
-    claim=r"R_0(f) \le \mathrm{kl}^{-1}\Big(\hat r_t(g), \tfrac{\ln 1/P(g)+\ln 2G/\delta}{n}\Big) "
-    r"+ \mathrm{Bin}^+(k_u, u, \tfrac{\delta}{2G})",
+    claim=r"R_0(f) \le \mathrm{Bin}^+(k_t, n, \tfrac{\delta P(g)}{2G}) + \mathrm{Bin}^+(k_u, u, \tfrac{\delta}{2G})",
     status="holds",
 )
 
@@ -58,16 +60,48 @@ MUTATIONS = (
         old="(first + upper_limit(deviating, unlabelled, share))",
         new="(first + upper_limit(deviating, unlabelled, delta))",
     ),
+    Mutation(
+        file="bounds/compressed_class.py",
+        old="return d.max(axis=1) - d.min(axis=1) + np.abs(d).max(axis=1) * 2.0**-50",
+        new="return np.abs(d).max(axis=1)",
+    ),
+    Mutation(file="bounds/compressed_class.py", old="np.abs(d).max(axis=1) * 2.0**-50", new="0.0"),
+    Mutation(
+        file="bounds/transfer.py",
+        old="value = original_risk(small, n, nats, far, u, self.delta, grid=grid)",
+        new="value = original_risk(small, n, nats, far, u, self.delta)",
+    ),
+    Mutation(
+        file="bounds/transfer.py",
+        old="value = original_risk(small, n, nats, far, u, self.delta, grid=grid)",
+        new="value = original_risk(small, n, 0.0, far, u, self.delta, grid=grid)",
+    ),
+    Mutation(
+        file="bounds/transfer.py",
+        old='small = int(np.searchsorted(own, t, side="right"))',
+        new='small = int(np.searchsorted(own, 0.0, side="right"))',
+    ),
+    Mutation(
+        file="bounds/transfer.py",
+        old="far = u - int(np.searchsorted(shifts, t",
+        new="far = 0 * int(np.searchsorted(shifts, t",
+    ),
+    Mutation(
+        file="bounds/transfer.py",
+        old="seen, used = sum(d in labelled for d in digests), sum(d in planned for d in digests)",
+        new="seen, used = 0, 0",
+    ),
 )
 
 
 def symbolic() -> str:
-    fy, fj, gy, gj, t = reals("fy fj gy gj t")
-    moved = 2 * ((fy - gy) * (fy - gy) + (fj - gj) * (fj - gj)) <= t * t
-    prove(fy > fj, t >= 0, moved, gy - gj > t)
+    fy, fj, gy, gj, t, high, low = reals("fy fj gy gj t high low")
+    spread = [fy - gy <= high, fj - gj <= high, low <= fy - gy, low <= fj - gj, high - low <= t]
+    prove(fy > fj, *spread, gy - gj > t)
+    prove((high - low) * (high - low) <= 2 * (high * high + low * low))  # s <= sqrt 2 |d|
     delta, G = sp.symbols("delta G", positive=True)
     require(sp.simplify(2 * G * (delta / (2 * G)) - delta) == 0, "G thresholds, two events each, spend delta")
-    return "z3: sqrt 2 |f - g| <= t and margin(g) > t keep f's class; 2G events of delta/(2G) spend delta"
+    return "z3: a shift of at most t and margin(g) > t keep f's class, s <= sqrt 2 |d|; 2G events spend delta"
 
 
 def exact() -> str:
@@ -87,11 +121,37 @@ def exact() -> str:
         worst = max(worst, float(fail) / delta)
     for k, j, nats, grid in ((5, 2, 1.0, 1), (0, 0, 3.0, 7), (40, 11, 0.0, 16)):  # either side apart, at delta/(2 G)
         got, part = original_risk(k, 100, nats, j, 150, 0.05, grid=grid), Fraction(5, 100) / (2 * grid)
-        left, right = kl_inverse(k / 100, (nats - math.log(part)) / 100), upper_limit(j, 150, float(part))
+        left, right = tail_inverse(k, 100, math.log(part) - nats), upper_limit(j, 150, float(part))
         require(left + right <= got <= (left + right) * (1 + 1e-9), f"{got} against {left} + {right}")
+    for d in ((1.0, -2.0, 0.5), (-1.0, -3.0, -1.0), (0.1, 0.3, 0.7)):  # attained by the label with the smallest d
+        f, g = np.array([d]) + 4.0, np.full((1, 3), 4.0)
+        exactly = max(Fraction(float(a)) - 4 for a in f[0]) - min(Fraction(float(a)) - 4 for a in f[0])
+        got = Fraction(float(margin_shift(f, g)[0]))
+        require(exactly <= got <= exactly * (1 + Fraction(1, 10**12)), f"the shift of {d}: {float(got)}")
+    small = float(margin_shift(np.array([[1.0, 0.0]]), np.array([[0.0, 1e-17]]))[0])  # 1 + 1e-17 is no float
+    require(Fraction(small) >= 1 + Fraction(1e-17), "rounded up")
+    the_class()
     one, many = original_risk(5, 100, 1.0, 2, 100, 0.05), original_risk(5, 100, 1.0, 2, 100, 0.05, grid=16)
     require(one < many <= 1, "a grid of thresholds must cost")
     return f"all samples of a 4-point world: P(fail)/delta <= {worst:.2f}; 16 thresholds cost {many - one:.3f}"
+
+
+def the_class() -> None:
+    """The shipped class against counts by hand: g = (x1, x2) at price P, f = (x1, x1/2 + x2), 3 thresholds."""
+    both = pair([[1, 0], [0.5, 1]], [[1, 0], [0, 1]])
+    x = np.tile([[4.0, 1.0], [4.0, 3.0], [1.0, 0.0], [8.0, 7.0], [6.0, 0.0]], (80, 1)) + np.arange(400)[:, None] / 1024
+    fresh = np.array([[3.0, 0.5], [0.25, 5.0], [1.0, 2.5], [9.0, 1.0]]).repeat(50, axis=0)
+    bound = UnlabelledTransfer(unlabelled=fresh, thresholds=(0.75, 2.0, 6.0))(both, x, np.zeros(400, int))
+    margins, shifts = [Fraction(a) - Fraction(b) for a, b in x], [Fraction(a) / 2 for a, _ in fresh]
+    nats = min(price for _, price in priced(both.net))  # powers of 2: the net is on every grid
+    values = [
+        original_risk(sum(m <= t for m in margins), 400, nats, sum(s > t for s in shifts), 200, 0.05, grid=3)
+        for t in (0.75, 2.0, 6.0)
+    ]
+    require(min(values) < 1 and abs(bound.raw - min(values)) < 1e-12, f"{bound.raw} against {values}")
+    require(not bound.void, "no point is known")
+    known = UnlabelledTransfer(unlabelled=np.concatenate([fresh, x[:3]]))(both, x, np.zeros(400, int))
+    require(known.void, "three unlabelled points are labelled examples")
 
 
 def fails(shrink: float, fresh: bool = True):
@@ -100,9 +160,9 @@ def fails(shrink: float, fresh: bool = True):
     def trial(rng: np.random.Generator, n: int) -> np.ndarray:
         k, j = rng.binomial(300, 0.02, n), rng.binomial(300, 0.03 if fresh else 0.0, n)
         table: dict[tuple[int, int], bool] = {}
-        for pair in set(zip(k.tolist(), j.tolist(), strict=True)):
-            table[pair] = original_risk(pair[0], 300, 0.0, pair[1], 300, 0.05) / shrink < 0.05
-        return np.array([table[pair] for pair in zip(k.tolist(), j.tolist(), strict=True)])
+        for seen in set(zip(k.tolist(), j.tolist(), strict=True)):
+            table[seen] = original_risk(seen[0], 300, 0.0, seen[1], 300, 0.05) / shrink < 0.05
+        return np.array([table[seen] for seen in zip(k.tolist(), j.tolist(), strict=True)])
 
     return trial
 

@@ -4,6 +4,13 @@ Proof. Choose the k places that are not 0, write m as an ordered sum of k positi
 gives the recursion N(d, m) = N(d-1, m) + N(d, m-1) + N(d-1, m-1): it is 0; or moving it one step to 0 leaves a vector
 of norm m - 1 whose last entry has the same sign, or is 0, in which case two signs were possible. Since a signed vector
 determines counts on 2d signed edges, N(d, m) <= C(m+2d-1, m) <= (e (m+2d)/m)^m. The uniform prior 1/N(d, m) sums to 1.
+
+The nearest point of the sphere to v = m w/|w|_1, in the Euclidean norm: signs as in w, sizes |v_j| rounded down, and
+what is missing to m given to the largest remainders. Proof. A sign against v_j only adds to the distance. Let z be a
+nearest point with signs as in w, and t_j = |z_j| - |v_j|, of sum 0. Moving one unit from i to j changes the squared
+distance by 2 (t_j - t_i + 1): no t_i exceeds a t_j by more than 1. So all t lie in an interval of length 1 with 0 in
+it, none at 1 or -1 since their sum is 0: each |z_j| is |v_j| rounded down or up. Of these points those nearest round up
+where the remainder r_j is largest: rounding up rather than down adds 1 - 2 r_j.
 """
 
 from __future__ import annotations
@@ -16,8 +23,10 @@ import numpy as np
 import sympy as sp
 
 from boundlab.codes.counts import log_sphere_size, sphere_nats
+from boundlab.codes.pyramid import nearest_on_sphere
 from proofs_checks import Evidence, Mutation, Theorem, not_applicable, require
 from proofs_checks.judging import smallest_sabotage
+from proofs_checks.proving import prove, reals
 
 THEOREM = Theorem(
     name="The pyramid code: integer vectors on an l1 sphere",
@@ -38,6 +47,14 @@ MUTATIONS = (
         file="codes/counts.py", old="k = np.arange(1, min(length, norm) + 1)", new="k = np.arange(1, min(length, norm))"
     ),
     Mutation(file="codes/counts.py", old="a - b - c + _SLACK * (a + b + c)", new="a - b - c"),
+    Mutation(file="codes/pyramid.py", old="z += rank < missing[:, None]", new="z += rank <= missing[:, None]"),
+    Mutation(
+        file="codes/pyramid.py",
+        old='order = np.argsort(z - exact, axis=1, kind="stable")',
+        new='order = np.argsort(exact - z, axis=1, kind="stable")',
+    ),
+    Mutation(file="codes/pyramid.py", old="    z = np.floor(exact)", new="    z = np.rint(exact)"),
+    Mutation(file="codes/pyramid.py", old="np.where(rows < 0, -z, z)", new="np.where(rows < 0, z, -z)"),
 )
 
 
@@ -67,7 +84,36 @@ def symbolic() -> str:
     require(sp.simplify(x**m_ * (1 - x) ** r * ((m_ + r) / m_) ** m_ * ((m_ + r) / r) ** r) == 1, "at x = m/(m+r)")
     gap = u - sp.log(1 + u)
     require(gap.subs(u, 0) == 0 and sp.simplify(sp.diff(gap, u) - u / (1 + u)) == 0, "ln(1+u) <= u")
-    return "sum_m N(d,m) t^m = ((1+t)/(1-t))^d gives the recursion; C(m+2d-1,m) <= (e(m+2d)/m)^m by ln(1+u) <= u"
+    vi, vj, zi, zj, shift = reals("vi vj zi zj shift")
+    moved = (zi - 1 - vi) ** 2 + (zj + 1 - vj) ** 2 < (zi - vi) ** 2 + (zj - vj) ** 2
+    prove(moved, zi - vi > shift, zj - vj < shift - 1)
+    return (
+        "sum_m N(d,m) t^m = ((1+t)/(1-t))^d gives the recursion; C(m+2d-1,m) <= (e(m+2d)/m)^m by ln(1+u) <= u; "
+        "a unit moved towards w brings a point nearer"
+    )
+
+
+def nearest() -> int:
+    """Rows of whole numbers against all points of the sphere, by exact distances."""
+    rng, checked = np.random.default_rng(1986), 0
+    for d, m in itertools.product(range(1, 5), range(1, 6)):
+        points = vectors(d, m)
+        rows = rng.integers(-9, 10, size=(12, d))
+        rows[0] = 1  # all remainders are equal
+        rows[1] = np.arange(d) == 0
+        for row, z in zip(rows.tolist(), nearest_on_sphere(rows.astype(float), m).tolist(), strict=True):
+            total = sum(map(abs, row))
+            if not total:
+                require(not any(z), "a row of zeros stays 0")
+                continue
+
+            def distance(p, row=row, total=total, m=m) -> Fraction:
+                return sum(((Fraction(m * w, total) - v) ** 2 for w, v in zip(row, p, strict=True)), Fraction(0))
+
+            require(sum(map(abs, z)) == m, f"{z} is not of norm {m}")
+            require(distance(z) == min(map(distance, points)), f"{z} is not the nearest point to {row}, norm {m}")
+            checked += 1
+    return checked
 
 
 def exact() -> str:
@@ -88,7 +134,10 @@ def exact() -> str:
     for d, m in itertools.product((10**5 + 3, 654_321, 3_000_001), (1, 2, 3, 5)):  # differences of large gammaln
         want, got = math.log(count(d, m)), log_sphere_size(d, m)
         require(want <= got <= want + 1e-5, f"ln N({d}, {m}) = {want}, shipped {got}: rounded down")
-    return f"{checked} vectors enumerated for d <= 4, m <= 5: counts and Kraft sums; ln N to d = 3,000,001 from above"
+    return (
+        f"{checked} vectors enumerated for d <= 4, m <= 5: counts and Kraft sums; ln N to d = 3,000,001 from above; "
+        f"{nearest()} nearest points"
+    )
 
 
 monte_carlo = not_applicable("a counting identity; no probability is claimed")

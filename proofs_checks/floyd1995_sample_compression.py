@@ -25,8 +25,10 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.sample_compression import log_choices, sample_compression, size_nats
+from boundlab._errors import InvalidParameter
+from boundlab.bounds.sample_compression import SampleCompression, log_choices, sample_compression, size_nats
 from boundlab.concentration.binomial import log_cdf
+from boundlab.network import Layer, Network
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
 
@@ -54,6 +56,22 @@ MUTATIONS = (
         file="bounds/sample_compression.py", old="([] if ordered else [math.lgamma(k + 1)])", new="[math.lgamma(k + 1)]"
     ),
     Mutation(file="bounds/sample_compression.py", old='nats("message", message) + choices', new="choices"),
+    Mutation(file="bounds/sample_compression.py", old="others[kept] = False", new="others[kept[:0]] = False"),
+    Mutation(
+        file="bounds/sample_compression.py",
+        old="message=self.message_nats, ordered=self.ordered)",
+        new="ordered=self.ordered)",
+    ),
+    Mutation(
+        file="bounds/sample_compression.py",
+        old="message=self.message_nats, ordered=self.ordered)",
+        new="message=self.message_nats)",
+    ),
+    Mutation(
+        file="bounds/sample_compression.py",
+        old="if len(np.unique(found)) != len(found):",
+        new="if len(found) < 0:",
+    ),
 )
 
 N, KEPT, DELTA = 300, 8, 0.9
@@ -91,6 +109,24 @@ def small_world(limit: Callable[[int, int], float]) -> Fraction:
     return total
 
 
+def the_class() -> None:
+    """The shipped class on the net that says the first label of a pair: counts on the examples that are not kept."""
+    net = Network(layers=(Layer(weight=np.eye(2), bias=np.zeros(2), relu=False),))
+    x, y = np.tile([[1.0, 0.0], [0.0, 1.0]], (30, 1)), np.zeros(60, int)  # right on the even ones
+    for kept in ((), (1,), (0, 2, 5), tuple(range(1, 60, 2))):
+        for message, ordered in ((0.0, False), (2.0, False), (1.0, True)):
+            errors = sum(i % 2 for i in range(60) if i not in kept)
+            want = sample_compression(errors, len(kept), 60, 0.05, message=message, ordered=ordered)
+            found = SampleCompression(kept=kept, message_nats=message, ordered=ordered)(net, x, y)
+            require(found.facts["errors"] == errors and abs(found.raw - want) < 1e-12, f"{kept}: {found.raw}, {want}")
+    for wrong in ((3, 3), (-1,), (60,), tuple(range(60))):  # a repeated example would be tested twice
+        try:
+            SampleCompression(kept=wrong)(net, x, y)
+        except InvalidParameter:
+            continue
+        raise AssertionError(f"kept = {wrong} is not refused")
+
+
 def exact() -> str:
     for n, k in itertools.product((1, 5, 30, 200), (0, 1, 5, 100)):
         if k > n:
@@ -112,6 +148,7 @@ def exact() -> str:
     table = {(e, k): sample_compression(e, k, 5, DELTA) for k in range(5) for e in range(6 - k)}
     rate = small_world(lambda e, k: table[e, k])
     require(rate <= Fraction(DELTA), f"failed with probability {float(rate)}")
+    the_class()
     anchor = log_choices(60_000, 300)
     require(f"{anchor:.0f}" == "1885", f"{anchor}")
     return f"1024 samples, every subset: failure {float(rate):.4f} <= 0.9; C(60000, 300) costs {anchor:.1f} nats"

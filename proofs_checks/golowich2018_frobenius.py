@@ -19,7 +19,8 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.norms import frobenius_complexity, rademacher_confidence
+from boundlab.bounds.norm_budgets import rademacher_confidence
+from boundlab.bounds.size_independent import frobenius_complexity
 from boundlab.nets.norms import frobenius_norm
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.bartlett2017_spectral import digits, measured, too_small
@@ -37,21 +38,21 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/size_independent.py",
         old="factor = math.sqrt((1.0 + s) ** 2 + 2.0 + 2.0 / s)",
         new="factor = 1.0 + s",
     ),
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/size_independent.py",
         old='return 4.0 / positive("gamma", gamma) * math.sqrt(',
         new='return 2.0 / positive("gamma", gamma) * math.sqrt(',
     ),
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/size_independent.py",
         old='* math.sqrt(positive_int("classes", classes)) * single',
         new="* single",
     ),
-    Mutation(file="bounds/norms.py", old="s = math.sqrt(2.0 * len(f) *", new="s = math.sqrt(2.0 *"),
+    Mutation(file="bounds/size_independent.py", old="s = math.sqrt(2.0 * len(f) *", new="s = math.sqrt(2.0 *"),
     Mutation(
         file="nets/norms.py",
         old="np.linalg.norm(_matrix(weight))) * _UP",

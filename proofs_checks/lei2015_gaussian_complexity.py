@@ -3,7 +3,13 @@
 Derivation. sup over |W|_F <= Lambda of sum_ij g_ij (W phi(x_i))_j is Lambda |sum_i phi_i g_i^T|_F, whose mean is at
 most Lambda sqrt(c sum |phi_i|²) by Jensen. The margin moves by at most sqrt 2 <= 2 times the Euclidean distance of the
 outputs; Slepian's comparison (cited, not proved here) replaces it by the sum over the classes, signs cost sqrt(pi/2) as
-Gaussians, the gap 2: together at most 2 L sqrt(2 pi)/n. Bounded differences cost 3 B sqrt(ln(2/delta)/(2n)). Features
+Gaussians, the gap 2: together at most 2 L sqrt(2 pi)/n. Bounded differences cost 3 B sqrt(ln(2/delta)/(2n)).
+
+No budget. The classes of W and of W/|W|_F are the same, so that the statement for Lambda = 1, the ramp of slope 1/gamma
+and the margins divided by |W|_F covers every head; the ramp is at least the 0-1 loss. Of G values of gamma each gets
+delta/G. A bias is a column of W whose feature is 1.
+
+Features
 that were learned from the same sample break the premise: the class is then random, and one can choose features that
 make a random labelling linear, of empirical risk 0 and risk 1/2, at any budget.
 """
@@ -16,7 +22,8 @@ import math
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.fixed_features import linear_head_complexity
+from boundlab.bounds.fixed_features import LinearHead, linear_head_complexity
+from boundlab.network import Layer, Network
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.golowich2018_frobenius import memorised
 from proofs_checks.judging import judge, smallest_sabotage, violated
@@ -46,7 +53,49 @@ MUTATIONS = (
     Mutation(
         file="bounds/fixed_features.py", old="math.sqrt(2.0 * math.pi) / n", new="math.sqrt(2.0 * math.pi) / n**1.5"
     ),
+    Mutation(file="bounds/fixed_features.py", old="self.delta / len(self.margins)", new="self.delta"),
+    Mutation(file="bounds/fixed_features.py", old="scaled = m / norm if norm > 0.0 else m", new="scaled = m"),
+    Mutation(
+        file="bounds/fixed_features.py",
+        old="np.column_stack([last.weight, last.bias])",
+        new="last.weight",
+    ),
+    Mutation(file="bounds/fixed_features.py", old="np.column_stack([phi, np.ones(len(phi))])", new="phi"),
+    Mutation(
+        file="bounds/fixed_features.py", old='measure="" if self.features_fixed else', new='measure="" if True else'
+    ),
+    Mutation(
+        file="bounds/fixed_features.py",
+        old="gap = linear_head_complexity(phi, classes, 1.0, 1.0 / gamma, share)",
+        new="gap = linear_head_complexity(phi, classes, 1.0, 1.0, share)",
+    ),
 )
+
+
+def the_class() -> None:
+    """The shipped class against the sums by hand, and heads that are multiples of each other."""
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(500, 3)), rng.integers(0, 2, 500)
+    x[:, 0] += 2.0 - 4.0 * y
+    first = Layer(weight=np.eye(3), bias=np.full(3, 0.5), relu=True)
+    values = []
+    for scale in (1.0, 10.0):
+        w, b = scale * np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.5]]), scale * np.array([0.0, 0.25])
+        net = Network(layers=(first, Layer(weight=w, bias=b, relu=False)))
+        values.append(LinearHead(features_fixed=True, margins=(0.5, 2.0))(net, x, y).raw)
+        phi = np.column_stack([np.maximum(x + 0.5, 0.0), np.ones(500)])
+        head = math.sqrt(float((w**2).sum() + (b**2).sum()))
+        total = []
+        for gamma in (0.5, 2.0):
+            f = phi[:, :3] @ w.T + b
+            margin = np.where(y == 0, f[:, 0] - f[:, 1], f[:, 1] - f[:, 0]) / head
+            ramp = sum(min(1.0, max(0.0, 1.0 - float(m) / gamma)) for m in margin) / 500
+            own = 2 * math.sqrt(2 * math.pi) / (gamma * 500) * math.sqrt(2 * float((phi**2).sum()))
+            total.append(ramp + own + 3 * math.sqrt(math.log(2 * 2 / 0.05) / 1_000))
+        require(abs(values[-1] - min(total)) < 1e-9, f"{values[-1]} against {total}")
+    require(abs(values[0] - values[1]) < 1e-12, "ten times the head is the same classifier")
+    learned = LinearHead(features_fixed=False)(Network(layers=(first, Layer(weight=w, bias=b, relu=False))), x, y)
+    require(learned.measure, "learned features make it a measure")
 
 
 def symbolic() -> str:
@@ -83,6 +132,7 @@ def exact() -> str:
     want = 2 * 5 * math.sqrt(2 * math.pi) / 2 * 7 * math.sqrt(3 * 169) + 3 * 2 * math.sqrt(half / 4)
     got = linear_head_complexity(features, 3, 7.0, 5.0, 0.5, largest_loss=2.0)
     require(want <= got <= want * (1 + 1e-11), f"the formula at one point: {got} against {want}")
+    the_class()
     # learned features: phi(x_i) = +-1 equal to the label; any budget gives margin, the risk is 1/2
     got = linear_head_complexity(np.ones((10_000, 1)), 2, 3.0, 1.0, 0.05)
     require(got < 0.5, f"on features learned from 10000 fair labels it would claim a risk of {got} where 1/2 is true")

@@ -4,7 +4,14 @@ Proof. The unit ball of R^W has a cover at radius e of at most (3/e)^W points (v
 Lambda-Lipschitz in the weights moves by at most 1/n from the nearest point of the cover at e = 1/(Lambda n), on the
 sample and in the mean: 2/n. Hoeffding's inequality with a union over (3 Lambda n)^W points gives the root. The
 published form has an absolute constant that is not specified; this one has none. At most
-W ln(3 Lambda n) < 2n allows a value below 1.
+W ln(3 Lambda n) < 2n allows a value below 1. The volume argument holds for the unit ball of any norm.
+
+A net of d layers f = A_d o s_{d-1} o ... o A_1, s_i 1-Lipschitz and 0 at 0, with all |A_i| <= 1, on inputs of norm at
+most B, in the norm max_i |A_i| on its weights: exchanging the layers one by one, |f - f'| <= B sum |A_i - A'_i| <=
+d B max_i |A_i - A'_i|. A margin moves by at most sqrt 2 |f - f'|_2, as it is at most |f_y - f'_y| + max_j |f_j - f'_j|,
+and the ramp, from 1 at margin 0 to 0 at gamma, by 1/gamma times that: Lambda = sqrt 2 d B/gamma. Any net is, up to a
+positive factor, such a net with the margin gamma/prod |A_i|, and a linear parametrisation, as that of a kernel by its
+entries, has as many dimensions as it has parameters, however large its matrices are.
 """
 
 from __future__ import annotations
@@ -17,7 +24,7 @@ import sympy as sp
 from scipy.stats import binom
 
 from boundlab._errors import InvalidParameter
-from boundlab.bounds.norms import lipschitz_cover_complexity
+from boundlab.bounds.parameter_count import lipschitz_cover_complexity, weight_lipschitz
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.bartlett2017_spectral import digits
 from proofs_checks.judging import judge, smallest_sabotage, violated
@@ -34,20 +41,35 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/parameter_count.py",
         old="math.log(3.0 * lam * size) - math.log(probability",
         new="math.log(3.0 * lam) - math.log(probability",
     ),
-    Mutation(file="bounds/norms.py", old="math.sqrt(nats / (2.0 * size))", new="math.sqrt(nats / (4.0 * size))"),
     Mutation(
-        file="bounds/norms.py", old="return (2.0 / size + math.sqrt(nats", new="return (1.0 / size + math.sqrt(nats"
+        file="bounds/parameter_count.py", old="math.sqrt(nats / (2.0 * size))", new="math.sqrt(nats / (4.0 * size))"
     ),
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/parameter_count.py",
+        old="return (2.0 / size + math.sqrt(nats",
+        new="return (1.0 / size + math.sqrt(nats",
+    ),
+    Mutation(
+        file="bounds/parameter_count.py",
         old='positive_int("parameters", parameters) * math.log(3.0',
         new='positive_int("parameters", parameters) ** 0.5 * math.log(3.0',
     ),
-    Mutation(file="bounds/norms.py", old="if lam * size < 1.0:", new="if lam < 0.0:"),
+    Mutation(file="bounds/parameter_count.py", old="if lam * size < 1.0:", new="if lam < 0.0:"),
+    Mutation(file="bounds/parameter_count.py", old="nats += paid", new="nats += 0.0 * paid"),
+    Mutation(
+        file="bounds/parameter_count.py",
+        old='return math.sqrt(2.0) * positive_int("depth", depth)',
+        new='return positive_int("depth", depth)',
+    ),
+    Mutation(
+        file="bounds/parameter_count.py",
+        old='return math.sqrt(2.0) * positive_int("depth", depth)',
+        new='return math.sqrt(2.0) * positive_int("depth", depth) ** 0.5',
+    ),
 )
 
 
@@ -65,6 +87,11 @@ def symbolic() -> str:
     near = [Rw - Rv <= move, rv - rw <= move, Rv - rv <= gap_v]
     prove(Rw <= rw + 2 * move + gap_v, *near)
     counterexample(Rw <= rw + move + gap_v, *near, move > 0, gap_v > 0)
+    # two layers: B1 A1 - D1 C1 = B1 (A1 - C1) + (B1 - D1) C1; the margin of two outputs, squared
+    A, B, C, D = (sp.Symbol(name, commutative=False) for name in "ABCD")
+    require(sp.expand(B * A - D * C - (B * (A - C) + (B - D) * C)) == 0, "exchanging the layers one by one")
+    u, v = sp.symbols("u v", real=True)
+    require(sp.expand(2 * (u**2 + v**2) - (u - v) ** 2 - (u + v) ** 2) == 0, "(u - v)² <= 2 (u² + v²)")
     return "(1+2/e)^W <= (3/e)^W; 2/n for the cover; e^nats e^(-2 n t²) = delta"
 
 
@@ -94,6 +121,14 @@ def exact() -> str:
     want = 2 / 100 + math.sqrt((7 * math.log(3 * 2 * 100) + math.log(20)) / 200)
     got = lipschitz_cover_complexity(7, 2.0, 100, 0.05)
     require(want <= got <= want * (1 + 1e-9), f"the formula at one point: {got} against {want}")
+    paid = lipschitz_cover_complexity(7, 2.0, 100, 0.05, paid=3.0) - 2 / 100
+    require(abs(paid**2 * 200 - ((got - 2 / 100) ** 2 * 200 + 3.0)) < 1e-8, "3 nats more under the root")
+    for depth in (1, 2, 5):  # all weights 1 and 1 - t: outputs move by 1 - (1 - t)^d, next to d t for small t
+        t = Fraction(1, 10**6)
+        moved = (1 - (1 - t) ** depth) / t  # per t, the same in both outputs with opposite signs: margin 2, l2 sqrt 2
+        slope = Fraction(weight_lipschitz(depth, 1.0, 1.0))
+        require(2 * moved**2 <= slope**2 <= 2 * moved**2 * Fraction(100001, 100000), f"depth {depth}: slope {slope}")
+    require(abs(weight_lipschitz(3, 2.0, 0.5) / (math.sqrt(2) * 12) - 1) < 1e-9, "sqrt 2 d B/gamma")
     net, x, _, _, _ = digits()
     weights = 64 * 24 + 24 + 24 * 10 + 10  # before the biases were folded into inputs
     require(net.sizes == (65, 25, 10) and len(x) == 1_100, "a 64-24-10 net on 1,100 digits")

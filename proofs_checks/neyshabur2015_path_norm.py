@@ -18,7 +18,8 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.norms import path_complexity, rademacher_confidence
+from boundlab.bounds.norm_budgets import rademacher_confidence
+from boundlab.bounds.path_norm import path_complexity
 from boundlab.nets.norms import path_norm
 from boundlab.network import Layer, Network
 from proofs_checks import Evidence, Mutation, Theorem, require
@@ -38,10 +39,12 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="bounds/norms.py", old="return 2.0 ** (layers - 1) * positive", new="return 1.0 ** (layers - 1) * positive"
+        file="bounds/path_norm.py",
+        old="return 2.0 ** (layers - 1) * positive",
+        new="return 1.0 ** (layers - 1) * positive",
     ),
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/path_norm.py",
         old='2.0 * math.log(2.0 * positive_int("dimension", dimension))',
         new='2.0 * math.log(positive_int("dimension", dimension) + 0.01)',
     ),

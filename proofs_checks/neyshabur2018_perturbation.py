@@ -21,7 +21,7 @@ import flint
 import numpy as np
 import sympy as sp
 
-from boundlab.bounds.norms import perturbation_complexity, perturbation_divergence
+from boundlab.bounds.perturbation import perturbation_complexity, perturbation_divergence
 from boundlab.nets.norms import frobenius_norm, spectral_norm
 from boundlab.nets.toy import random_network
 from proofs_checks import Evidence, Mutation, Theorem, require
@@ -41,20 +41,20 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
-    Mutation(file="bounds/norms.py", old="scale = 42.0 * math.e * d", new="scale = 21.0 * math.e * d"),
-    Mutation(file="bounds/norms.py", old="* h * math.log(4.0 * h * d)", new="* math.log(4.0 * h * d)"),
+    Mutation(file="bounds/perturbation.py", old="scale = 42.0 * math.e * d", new="scale = 21.0 * math.e * d"),
+    Mutation(file="bounds/perturbation.py", old="* h * math.log(4.0 * h * d)", new="* math.log(4.0 * h * d)"),
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/perturbation.py",
         old="log_term = math.log(8.0 * size) + cover",
         new="log_term = math.log(2.0 * size) + cover",
     ),
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/perturbation.py",
         old="cover = math.log(d) + math.log(size) / (2.0 * d)",
         new="cover = 0.0 * d",
     ),
     Mutation(
-        file="bounds/norms.py",
+        file="bounds/perturbation.py",
         old="math.sqrt((2.0 * kl + log_term) / (2.0 * (size - 1)))",
         new="math.sqrt((kl + log_term) / (2.0 * (size - 1)))",
     ),

@@ -5,6 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from boundlab.bounds import CoreNetCorollary, GeneralizationBound, Occam, TestSet
+from boundlab.bounds.arora_margin import AroraMargin
+from boundlab.bounds.counted_corollary import CountedCorollary
+from boundlab.bounds.drawn_net import DrawnNet
+from boundlab.bounds.fixed_features import LinearHead
+from boundlab.bounds.gibbs import Gibbs
+from boundlab.bounds.heavy_tailed import HeavyTailed
+from boundlab.bounds.informed import InformedPrior
+from boundlab.bounds.measures import AroraCapacity
+from boundlab.bounds.occam_pyramid import OccamPyramid
+from boundlab.bounds.parameter_count import ParameterCover, StoredBits
+from boundlab.bounds.path_norm import PathNorm
+from boundlab.bounds.perturbation import PerturbedWeights
+from boundlab.bounds.sample_compression import SampleCompression
+from boundlab.bounds.sampled_net import SampledNet
+from boundlab.bounds.size_independent import FrobeniusNorm, L1Norm
+from boundlab.bounds.spectral import SpectralMargin
+from boundlab.bounds.transfer import SpectralTransfer, UnlabelledTransfer
 from boundlab.compressors.baselines import L1Sampling, L2Sampling, LayerMagnitude, Magnitude, MixedSampling, Uniform
 from boundlab.compressors.corenet import CoreNet, CoreNetAdditive, CoreNetBudget, CoreNetRelative
 from boundlab.compressors.corenet_neurons import CoreNetPlus, CoreNetPlusBudget, CoreNetPlusPlus
@@ -14,6 +31,7 @@ from boundlab.compressors.neuron_coresets import NeuronCoreset, NeuronCoresetBud
 from boundlab.compressors.pfp import PFP, PFPBudget
 from boundlab.compressors.sipp import SiPP, SiPPDet, SiPPHybrid, SiPPRand, SiPPThreshold
 from boundlab.compressors.snip import SNIP
+from boundlab.nets.toy import random_network
 
 POINTS = 200
 """Calibration points that the methods of this table are given."""
@@ -49,4 +67,31 @@ METHODS: list[Method] = [
     LargestFilters(parameters=300),
 ]
 
-BOUNDS: list[GeneralizationBound] = [TestSet(delta=0.05), Occam(delta=0.05), CoreNetCorollary(delta=0.05)]
+BOUND_SIZES = (6, 8, 3)
+"""The net that the bounds of this table are evaluated on."""
+
+BOUNDS: list[GeneralizationBound] = [
+    TestSet(),
+    Occam(),
+    OccamPyramid(trials=6),
+    SampledNet(trials=4),
+    StoredBits(),
+    ParameterCover(),
+    HeavyTailed(),
+    SampleCompression(kept=range(20)),
+    Gibbs(pairs=2_048),
+    DrawnNet(),
+    InformedPrior(prior=random_network(BOUND_SIZES, rng=0), prior_examples=100, pairs=2_048),
+    AroraMargin(),
+    CoreNetCorollary(),
+    CountedCorollary(),
+    UnlabelledTransfer(unlabelled=np.random.default_rng(7).random((300, 6))),
+    SpectralTransfer(radius=3.0),
+    LinearHead(features_fixed=True),
+    SpectralMargin(),
+    PerturbedWeights(),
+    FrobeniusNorm(),
+    L1Norm(),
+    PathNorm(),
+    AroraCapacity(),
+]

@@ -12,11 +12,12 @@ LAYERS = [
     {"_errors", "_theory"},
     {"files", "network"},
     {"records"},
-    {"concentration", "data", "ledger"},
-    {"coresets", "codes", "nets"},
+    {"promises"},
+    {"concentration", "codes", "data", "ledger", "rank_statistics"},
+    {"coresets", "nets"},
     {"compressors", "bounds"},
-    {"premises", "sizes", "retraining"},
-    {"certificates", "holdout"},
+    {"premises", "sizes", "retraining", "ranking", "risk_certificates"},
+    {"certificates", "holdout", "comparing"},
     {"observe", "verification"},
     {"findings", "claim_files"},
     {"dealing", "report"},
@@ -24,7 +25,18 @@ LAYERS = [
     {"cli", "pytest_plugin"},
 ]
 RANK = {room: k for k, layer in enumerate(LAYERS) for room in layer}
-NO_TORCH = {"ledger", "_errors", "_theory", "network", "records", "concentration", "coresets", "codes", "data"}
+NO_TORCH = {
+    "ledger",
+    "_errors",
+    "_theory",
+    "network",
+    "records",
+    "promises",
+    "concentration",
+    "coresets",
+    "codes",
+    "data",
+}
 FILES = sorted(p for p in (ROOT / "boundlab").rglob("*.py"))
 
 

@@ -13,15 +13,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from boundlab._errors import InvalidParameter, PremiseViolated
+from boundlab._errors import InvalidParameter, PremiseViolated, UnsupportedLayer
 from boundlab.bounds import CoreNetCorollary, GeneralizationBound, Occam, TestSet, bound
 from boundlab.bounds.corenet_corollary import log_size
 from boundlab.bounds.generalization_bound import telescope
-from boundlab.codes.log_grid import LogGridCode
+from boundlab.codes.log_grid import LogGrid, LogGridLayer
 from boundlab.concentration.binomial import tail_inverse, upper_limit
 from boundlab.nets.importance import sensitivities
+from boundlab.nets.module_net import ModuleNet
+from boundlab.nets.net_message import decode
 from boundlab.network import Layer, Network
-from boundlab.records import Compression, Coreset, SamplePlan, Status
+from boundlab.promises import Status
+from boundlab.records import Compression, Coreset, SamplePlan
 
 ALL = [TestSet(), Occam(), CoreNetCorollary()]
 
@@ -106,21 +109,35 @@ def test_terms_add_up_and_are_not_negative(method: GeneralizationBound) -> None:
     assert all(p.evidence for p in found.premises)
 
 
-def test_occam_is_the_binomial_tail_at_the_price_of_the_code() -> None:
+def test_occam_is_the_binomial_tail_at_the_price_of_the_message() -> None:
     small, x, y = task(n=5_000)
-    found = Occam(steps=(4,))(small, x, y)
-    code = LogGridCode(4)
-    net = code.round(small.net)
-    bits = code.length(net).total_bits
-    errors = net.errors(x, y)
-    assert found.facts["errors"] == errors
+    found, coded = Occam(steps=(4,))(small, x, y), Occam(steps=(4,)).coded(small, x, y)
+    net = LogGrid(4).round(small.net)
+    bits, errors = 8 * len(coded.message.data), net.errors(x, y)
+    assert coded.errors == found.facts["errors"] == errors
+    assert coded.n == len(x)
     assert found.facts["bits"] == bits
     assert found.raw == pytest.approx(tail_inverse(errors, len(x), math.log(0.05) - bits * math.log(2)), rel=1e-9)
     assert found.raw >= tail_inverse(errors, len(x), math.log(0.05) - bits * math.log(2)) * (1 - 1e-15)
+    assert found.raw == pytest.approx(coded.value(0.05), rel=1e-12)
     assert [name for name, _ in found.terms] == ["empirical risk", "confidence", "header", "support", "values"]
     assert found.terms[0][1] == errors / len(x)
+    assert sum(found.facts[f"{part}_bits"] for part in ("header", "support", "value")) == pytest.approx(bits)
+    assert found.facts["nnz"] == sum(np.count_nonzero(w.weight) for w in net.layers)
     assert not found.vacuous
     assert not found.void
+
+
+def test_the_net_certified_is_the_one_in_the_message() -> None:
+    small, x, y = task(n=2_000)
+    coded = Occam().coded(small, x, y)
+    read = decode(coded.message.data, 6)
+    assert read.net.count_errors(x, y) == coded.errors
+    f = read.net(x)
+    others = np.where(np.arange(3) == y[:, None], -np.inf, f).max(axis=1)
+    assert np.count_nonzero(f[np.arange(len(x)), y] <= others) == coded.errors
+    assert read.data == coded.message.data
+    assert read.bits == Occam()(small, x, y).facts["bits"]
 
 
 @pytest.mark.parametrize("n", [50, 400, 5_000, 60_000])
@@ -136,19 +153,59 @@ def test_occam_is_above_the_limit_that_forgets_the_code() -> None:
     assert found.value > upper_limit(int(found.facts["errors"]), len(x), 0.05)
 
 
-def test_occam_reports_the_best_grid_and_pays_for_the_choice() -> None:
+def test_occam_reports_the_best_grid_and_the_choice_stands_in_the_message() -> None:
     small, x, y = task(n=5_000)
     every = Occam(steps=(1, 2, 4, 8))(small, x, y)
     alone = {s: Occam(steps=(s,))(small, x, y) for s in (1, 2, 4, 8)}
-    best = alone[int(every.facts["steps"])]
-    assert every.facts["bits"] == pytest.approx(best.facts["bits"] + 2, rel=1e-9)
-    assert best.raw <= every.raw
-    # the chosen grid is best at equal price
-    price = [
-        tail_inverse(int(b.facts["errors"]), 5_000, math.log(0.05) - (b.facts["bits"] + 2) * math.log(2))
-        for b in alone.values()
-    ]
-    assert every.raw == pytest.approx(min(price), rel=1e-9)
+    assert every.raw == min(b.raw for b in alone.values())  # which grid is said anyway: 1 of 5 for each layer
+    coded = Occam(steps=(1, 2, 4, 8)).coded(small, x, y)
+    (steps,) = {layer.steps for layer in coded.message.net.layers if isinstance(layer, LogGridLayer)}
+    assert alone[steps].raw == every.raw
+
+
+def linear_module(*parts: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    """A module on images of 1 x 4 x 4 as a ModuleNet, with points and its own labels."""
+    import torch
+
+    rng = np.random.default_rng(2)
+    module = torch.nn.Sequential(*parts)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(torch.from_numpy(rng.normal(size=tuple(p.shape))))
+    x = rng.random((400, 1, 4, 4)).astype(np.float32)
+    net = ModuleNet(module, x)
+    return net, x, np.where(rng.random(400) < 0.05, 0, net(x).argmax(axis=1))
+
+
+def test_occam_takes_convolutions() -> None:
+    from torch import nn
+
+    parts = (nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3))
+    net, x, y = linear_module(*parts)
+    found, coded = Occam()(net, x, y), Occam().coded(net, x, y)
+    assert found.facts["errors"] == decode(coded.message.data, 16).net.count_errors(x.reshape(400, -1), y)
+    assert found.facts["bits"] == 8 * len(coded.message.data)
+    assert found.facts["nnz"] == 18 + 24
+    assert found.chance == pytest.approx(2 / 3)
+    assert 0 < found.raw < 1
+
+
+def test_occam_refuses_what_a_message_cannot_say() -> None:
+    from torch import nn
+
+    net, x, y = linear_module(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+    with pytest.raises(PremiseViolated, match="must be part of the message, got the statistics of 1"):
+        Occam()(net, x, y)
+    net, x, y = linear_module(nn.Flatten(), nn.Linear(16, 3), nn.Sigmoid())
+    with pytest.raises(UnsupportedLayer, match="operations that a message can name, got Sigmoid"):
+        Occam()(net, x, y)
+
+    hooked = nn.Linear(16, 3)
+    net, x, y = linear_module(nn.Flatten(), nn.Linear(16, 3))
+    hooked.register_forward_hook(lambda _m, _x, out: 2 * out + 1)  # no graph shows it
+    net.module = nn.Sequential(nn.Flatten(), hooked)
+    with pytest.raises(UnsupportedLayer, match="a module must compute what its chain computes"):
+        Occam()(net, x, y)
 
 
 def test_a_sparser_net_has_a_smaller_bound_at_equal_errors() -> None:
@@ -276,9 +333,9 @@ def test_telescoping_terms_reach_the_largest_level(levels: list[float]) -> None:
 @pytest.mark.parametrize("method", ALL, ids=lambda m: m.name)
 def test_evidence_is_validated(method: GeneralizationBound) -> None:
     small, x, y = task(n=30, condition=10.0)
-    net: Any = small.net
-    with pytest.raises(InvalidParameter, match="a bound needs a Compression, got Network"):
-        method(net, x, y)
+    weights: Any = small.net.layers[0].weight
+    with pytest.raises(InvalidParameter, match="a bound needs a net or a Compression, got ndarray"):
+        method(weights, x, y)
     with pytest.raises(InvalidParameter, match="x must have 6 features, as the net does, got 5"):
         method(small, x[:, :5], y)
     with pytest.raises(InvalidParameter, match="y must have shape"):

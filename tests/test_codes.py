@@ -1,4 +1,4 @@
-"""The log-grid code: rounding, exact lengths, what it refuses."""
+"""The log-grid code: rounding, lengths by hand, layers that come back, what it refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import gammaln
 
 from boundlab._errors import InvalidParameter
-from boundlab.codes.log_grid import STEPS, CodeLength, LogGridCode
+from boundlab.codes.log_grid import STEPS, LogGrid, LogGridLayer
+from boundlab.codes.message import Message
 from boundlab.network import Layer, Network
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -22,6 +23,14 @@ FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 def one_layer(weight: np.ndarray, bias: np.ndarray | None = None) -> Network:
     return Network(layers=(Layer(weight=weight, bias=np.zeros(len(weight)) if bias is None else bias, relu=False),))
+
+
+def coded(weight: np.ndarray, bias: np.ndarray | None = None, *, steps: int = 1) -> Message:
+    """The writer of a layer's message."""
+    layer = LogGridLayer(steps=steps, weight=weight, bias=np.zeros(len(weight)) if bias is None else bias)
+    message, (out, d) = Message(), weight.shape
+    LogGridLayer.describe(message, out, d, layer)
+    return message
 
 
 def sparse_net(keep: float, seed: int = 0, sizes: tuple[int, ...] = (784, 300, 100, 10)) -> Network:
@@ -42,57 +51,60 @@ def sparse_net(keep: float, seed: int = 0, sizes: tuple[int, ...] = (784, 300, 1
 @settings(max_examples=40, deadline=None)
 @given(w=arrays(np.float64, (3, 4), elements=FLOATS))
 def test_rounding_is_near_keeps_signs_and_zeros_and_changes_nothing_twice(steps: int, w: np.ndarray) -> None:
-    code = LogGridCode(steps)
-    net = code.round(one_layer(w))
+    grid = LogGrid(steps)
+    net = grid.round(one_layer(w))
     r = net.layers[0].weight
     assert np.isfinite(r).all()
-    assert np.array_equal(code.round(net).layers[0].weight, r)
+    assert np.array_equal(grid.round(net).layers[0].weight, r)
+    assert not np.signbit(r[r == 0]).any()
     used = np.abs(w) >= 2.0**-1022
     assert np.array_equal(r == 0, ~used)
     assert np.array_equal(np.sign(r[used]), np.sign(w[used]))
     inside = used & (np.abs(w) < 2.0**1023)
     ratio = r[inside] / w[inside]
     assert (np.abs(np.log2(ratio)) <= 0.5 / steps + 1e-9).all()
-    assert code.length(net).total_bits > 0
+    reader = Message(coded(r, steps=steps).finish())
+    found = LogGridLayer.describe(reader, 3, 4, None)
+    assert found.weight.tobytes() == r.tobytes()
+    assert found.steps == steps
 
 
 def test_powers_of_two_are_on_every_grid_and_stay() -> None:
     w = np.array([[0.0, 1.0, -2.0, 2.0**-1022, 2.0**1023, -0.0]])
     for steps in STEPS:
-        assert np.array_equal(LogGridCode(steps).round(one_layer(w)).layers[0].weight, w)
+        assert np.array_equal(LogGrid(steps).round(one_layer(w)).layers[0].weight, w)
 
 
 def test_architecture_and_activations_are_kept() -> None:
     net = sparse_net(0.05)
-    rounded = LogGridCode(4).round(net)
+    rounded = LogGrid(4).round(net)
     assert rounded.sizes == net.sizes
     assert [w.relu for w in rounded.layers] == [w.relu for w in net.layers]
 
 
 def test_a_ternary_layer_by_hand() -> None:
-    # 2 x 3 weights, 4 of them 1 or -1, no bias: 3 bits for the variant, log2 7 for q of 6, log2 C(6, 4) = log2 15,
-    # log2 3 for no bias of 2, gamma(zigzag(0) = 1) = 1 bit, gamma(one level) = 1 bit, 4 signs.
-    length = LogGridCode(1).length(one_layer(np.array([[1.0, -1.0, 0.0], [1.0, 0.0, 1.0]])))
-    assert length.variants == (("whole", "uniform"),)
-    assert length.header_bits == pytest.approx(3 + math.log2(7) + math.log2(3) + 2, rel=1e-10)
-    assert length.support_bits == pytest.approx(math.log2(15), rel=1e-10)
-    assert length.value_bits == pytest.approx(4.0, rel=1e-10)
-    total = length.header_bits + length.support_bits + length.value_bits
-    assert total <= length.total_bits <= total * (1 + 1e-10)
+    # 2 x 3 weights, 4 of them 1 or -1, no bias: log2 5 for the grid, 3 bits for the variant, log2 7 for q of 6,
+    # log2 C(6, 4) = log2 15, log2 3 for no bias of 2, gamma(zigzag(0) = 1) = 1 bit, gamma(one level) = 1 bit, 4 signs.
+    message = coded(np.array([[1.0, -1.0, 0.0], [1.0, 0.0, 1.0]]))
+    assert message.paid["header"] == pytest.approx(math.log2(5) + 3 + math.log2(7) + math.log2(3) + 2, abs=1e-9)
+    assert message.paid["support"] == pytest.approx(math.log2(15), abs=1e-9)
+    assert message.paid["values"] == pytest.approx(4.0, abs=1e-9)
+    assert message.bits == pytest.approx(math.fsum(message.paid.values()), abs=1e-9)
+    assert message.bits <= 8 * len(message.finish()) < message.bits + 9
 
 
 def test_two_levels_by_hand() -> None:
-    # exponents 1 and 2: gamma(zigzag(1) = 2) = 3 bits, gamma(2 levels) = 3 bits; 1 bit for the level or the mixture
-    length = LogGridCode(1).length(one_layer(np.array([[2.0, 4.0]])))
-    assert length.value_bits == pytest.approx(2 + 2, rel=1e-10)
-    assert length.header_bits == pytest.approx(3 + math.log2(3) + math.log2(2) + 6, rel=1e-10)
+    # exponents 1 and 2: gamma(zigzag(1) = 2) = 3 bits, gamma(2 levels) = 3 bits; 1 bit for each sign and each level
+    message = coded(np.array([[2.0, 4.0]]))
+    assert message.paid["values"] == pytest.approx(2 + 2, abs=1e-9)
+    assert message.paid["header"] == pytest.approx(math.log2(5) + 3 + math.log2(3) + math.log2(2) + 6, abs=1e-9)
 
 
 def test_an_empty_layer_pays_its_counts_only() -> None:
-    length = LogGridCode(2).length(one_layer(np.zeros((3, 4))))
-    assert length.value_bits == 0.0
-    assert length.support_bits == 0.0
-    assert length.header_bits == pytest.approx(3 + math.log2(13) + math.log2(4), rel=1e-10)
+    message = coded(np.zeros((3, 4)), steps=2)
+    assert message.paid.get("values", 0.0) == 0.0
+    assert message.paid["support"] == pytest.approx(0.0, abs=1e-9)
+    assert message.bits == pytest.approx(math.log2(5) + 3 + math.log2(13) + math.log2(4), abs=1e-9)
 
 
 def test_skewed_levels_are_coded_adaptively_and_dead_columns_cheaply() -> None:
@@ -100,27 +112,32 @@ def test_skewed_levels_are_coded_adaptively_and_dead_columns_cheaply() -> None:
     w = np.zeros((50, 400))
     alive = rng.choice(400, size=30, replace=False)
     w[:, alive] = 2.0 ** rng.choice([0, 1, 7], p=[0.9, 0.09, 0.01], size=(50, 30)) * (rng.random((50, 30)) < 0.5)
-    length = LogGridCode(1).length(one_layer(w))
-    assert length.variants == (("alive", "adaptive"),)
+    message = coded(w)
     q = np.count_nonzero(w)
-    assert length.support_bits < q * math.log2(math.e * 400 * 50 / q) / 2
-    assert length.value_bits < 2 * q
+    sets = math.log2(math.comb(400, 30)) + math.log2(math.comb(1_500, q))
+    assert message.paid["support"] == pytest.approx(sets, abs=1e-6)
+    seen = np.bincount(np.log2(w[w > 0]).astype(int), minlength=8)
+    mixture = math.lgamma(4) - math.lgamma(q + 4) + sum(math.lgamma(c + 0.5) - math.lgamma(0.5) for c in seen)
+    assert message.paid["values"] == pytest.approx(q - mixture / math.log(2), abs=1e-6)
 
 
 def test_more_steps_cost_more_bits_and_fewer_weights_fewer() -> None:
-    bits = [LogGridCode(s).length(LogGridCode(s).round(sparse_net(0.1))).total_bits for s in STEPS]
-    assert bits == sorted(bits)
-    code = LogGridCode(4)
-    bits = [code.length(code.round(sparse_net(keep))).total_bits for keep in (0.0, 0.01, 0.1, 1.0)]
-    assert bits == sorted(bits)
+    def bits(net: Network, steps: int) -> float:
+        return sum(coded(v.weight, v.bias, steps=steps).bits for v in LogGrid(steps).round(net).layers)
+
+    sizes = (100, 60, 10)
+    by_steps = [bits(sparse_net(0.1, sizes=sizes), s) for s in STEPS]
+    assert by_steps == sorted(by_steps)
+    by_share = [bits(sparse_net(keep, sizes=sizes), 4) for keep in (0.0, 0.01, 0.1, 1.0)]
+    assert by_share == sorted(by_share)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(out=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 999), share=st.floats(0, 1))
-def test_support_is_never_below_the_best_of_its_variants(out: int, columns: int, seed: int, share: float) -> None:
+def test_the_support_is_paid_by_the_best_of_its_variants(out: int, columns: int, seed: int, share: float) -> None:
     used = np.random.default_rng(seed).random((out, columns)) < share
-    length = LogGridCode(1).length(one_layer(used.astype(np.float64)))
-    paid = length.header_bits + length.support_bits - 3 - math.log2(out + 1) - (2 if used.any() else 0)
+    message = coded(used.astype(np.float64))
+    fixed = math.log2(5) + 3 + math.log2(out + 1) + (2 + used.sum() if used.any() else 0)
 
     def subset(n: int, k: int) -> float:
         return math.log2(n + 1) + math.log2(math.comb(n, k))
@@ -132,11 +149,11 @@ def test_support_is_never_below_the_best_of_its_variants(out: int, columns: int,
         sum(subset(columns, int(k)) for k in used.sum(axis=1)),
         sum(subset(out, int(k)) for k in used.sum(axis=0)),
     )
-    assert min(exact) - 1e-11 <= paid <= min(exact) * (1 + 1e-9) + 1e-9
+    assert message.bits - fixed == pytest.approx(min(exact), abs=1e-6)
 
 
 def test_the_log_gamma_function_is_as_accurate_as_the_rounding_allows() -> None:
-    # 64 roundoffs are allowed for; the whole and half-whole arguments that lengths use
+    # 64 roundoffs are allowed for; the whole and half-whole arguments that closed-form prices use
     points = [*np.arange(0.5, 200, 0.5), *(10.0**k + s for k in range(3, 9) for s in (0.0, 0.5, 1.0))]
     with mpmath.workdps(40):
         for x in points:
@@ -147,21 +164,25 @@ def test_the_log_gamma_function_is_as_accurate_as_the_rounding_allows() -> None:
 @pytest.mark.parametrize("steps", [0, 3, 32, -1, True, 2.5])
 def test_unknown_grids_are_refused(steps) -> None:
     with pytest.raises(InvalidParameter, match=r"steps must be one of \(1, 2, 4, 8, 16\), got steps="):
-        LogGridCode(steps)
+        LogGrid(steps)
+    with pytest.raises(InvalidParameter, match="steps must be one of"):
+        coded(np.eye(2), steps=steps)
 
 
-def test_a_weight_or_bias_off_the_grid_is_refused() -> None:
-    code = LogGridCode(2)
-    with pytest.raises(InvalidParameter, match=r"power of 2\^\(1/2\), got 1 of 2 others in layer 0: round the net"):
-        code.length(one_layer(np.array([[1.0, 1.1]])))
+@pytest.mark.parametrize("value", [1.1, math.nextafter(1.0, 2.0), 3.0, 1e-320, math.inf, -math.inf, math.nan])
+def test_a_weight_or_bias_off_the_grid_is_refused(value: float) -> None:
+    with pytest.raises(InvalidParameter, match=r"power of 2\^\(1/2\), got 1 of 2 others: round the net"):
+        coded(np.array([[1.0, value]]), steps=2)
     with pytest.raises(InvalidParameter, match="got 1 of 1 others"):
-        code.length(one_layer(np.zeros((1, 2)), bias=np.array([3.0])))
-    with pytest.raises(InvalidParameter, match="got 1 of 1 others"):  # one step away in the last place
-        code.length(one_layer(np.array([[math.nextafter(1.0, 2.0)]])))
+        coded(np.zeros((1, 2)), np.array([value]), steps=2)
 
 
-def test_a_length_has_one_row() -> None:
-    length = LogGridCode(1).length(one_layer(np.eye(2)))
-    assert isinstance(length, CodeLength)
-    (row,) = length.rows()
-    assert row["total_bits"] == length.total_bits
+def test_a_layer_of_another_shape_or_code_is_refused() -> None:
+    layer = LogGridLayer(steps=1, weight=np.eye(2), bias=np.zeros(2))
+    for out, d in ((2, 3), (3, 2), (1, 4)):
+        with pytest.raises(InvalidParameter, match="must be"):
+            LogGridLayer.describe(Message(), out, d, layer)
+    from boundlab.codes.pyramid import PyramidLayer
+
+    with pytest.raises(InvalidParameter, match="a layer to write must be a PyramidLayer, got LogGridLayer"):
+        PyramidLayer.describe(Message(), 2, 2, layer)

@@ -26,7 +26,8 @@ from boundlab.coresets.layer_coreset import layer_coreset
 from boundlab.coresets.neuron_sampling import published_size
 from boundlab.coresets.uniform_error import relu_error
 from boundlab.coresets.worst_input import plane_sup
-from boundlab.records import Law, Status
+from boundlab.promises import Status
+from boundlab.records import Law
 from boundlab.verification.trials import Everywhere
 
 NET = random_network((2, 60, 40, 3), rng=0, bias=True)

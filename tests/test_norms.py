@@ -7,15 +7,12 @@ import pytest
 
 from boundlab import InvalidParameter, random_network
 from boundlab.bounds.fixed_features import linear_head_complexity
-from boundlab.bounds.norms import (
-    frobenius_complexity,
-    lipschitz_cover_complexity,
-    path_complexity,
-    perturbation_complexity,
-    rademacher_confidence,
-    spectral_complexity,
-)
-from boundlab.nets.graphs import gcn_output, gcn_perturbation
+from boundlab.bounds.norm_budgets import rademacher_confidence
+from boundlab.bounds.parameter_count import lipschitz_cover_complexity
+from boundlab.bounds.path_norm import path_complexity
+from boundlab.bounds.perturbation import perturbation_complexity
+from boundlab.bounds.size_independent import frobenius_complexity
+from boundlab.bounds.spectral import spectral_complexity
 from boundlab.nets.norms import convolution_norm, frobenius_norm, group_norm, path_norm, spectral_norm
 
 EYE = np.eye(2)
@@ -39,10 +36,6 @@ EYE = np.eye(2)
         lambda: rademacher_confidence(100, 1.5),
         lambda: linear_head_complexity(np.zeros(3), 2, 1.0, 1.0, 0.05),
         lambda: linear_head_complexity(np.ones((3, 1)), 1, 1.0, 1.0, 0.05),
-        lambda: gcn_output(np.array([[0, 1], [0, 0]]), EYE, [EYE]),
-        lambda: gcn_perturbation([EYE, EYE], [EYE, EYE], 1.0, 2),
-        lambda: gcn_perturbation([EYE], [0.1 * EYE], 1.0, 0),
-        lambda: gcn_perturbation([EYE], [np.ones((2, 1))], 1.0, 2),
     ],
 )
 def test_bad_input_is_refused(call) -> None:

@@ -21,7 +21,8 @@ from boundlab.coresets.threshold_sampling import threshold_probabilities
 from boundlab.coresets.top_k import dropped_sum, patch_mean_sensitivities, patch_sensitivities
 from boundlab.nets.groups import sign_groups
 from boundlab.nets.module_net import ModuleNet
-from boundlab.records import Law, Status
+from boundlab.promises import Status
+from boundlab.records import Law
 
 NET = random_network((60, 20, 5), rng=0, bias=True)
 POINTS = np.random.default_rng(1).uniform(0.0, 1.0, (300, 60))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binom
 
 from boundlab._errors import InvalidParameter
-from boundlab.records import Status
+from boundlab.promises import Status
 from boundlab.report.guarantee_figures import plot_tightness
 from boundlab.verification import Claim, ProcessPool, State
 from boundlab.verification.solving import solve

@@ -6,21 +6,21 @@ from typing import Any
 
 from boundlab._errors import InvalidParameter
 from boundlab.bounds.corenet_corollary import CoreNetCorollary
-from boundlab.bounds.generalization_bound import GeneralizationBound
+from boundlab.bounds.generalization_bound import GeneralizationBound, Subject
 from boundlab.bounds.occam import Occam
 from boundlab.bounds.test_set import TestSet
-from boundlab.records import Bound, Compression
+from boundlab.promises import Bound
 
 __all__ = ["CoreNetCorollary", "GeneralizationBound", "Occam", "TestSet", "bound"]
 
 
-def bound(compression: Compression, method: GeneralizationBound, x: Any, y: Any) -> Bound:
-    """Bound the risk of a compressed net.
+def bound(net: Subject, method: GeneralizationBound, x: Any, y: Any) -> Bound:
+    """Bound the risk of a net.
 
     Parameters
     ----------
-    compression : Compression
-        The net, before and after.
+    net : Network, ModuleNet or compression
+        Of a compression most methods speak of the compressed net; their docstrings say so.
     method : GeneralizationBound
         Which theorem: ``Occam()`` and ``CoreNetCorollary()`` take the training examples, ``TestSet()`` fresh ones.
     x : array-like, shape (n, features)
@@ -38,8 +38,10 @@ def bound(compression: Compression, method: GeneralizationBound, x: Any, y: Any)
     InvalidParameter
         If an argument is not what the method needs.
     PremiseViolated
-        If the method's theorem does not cover this compression.
+        If the method's theorem does not cover this net or compression.
+    UnsupportedLayer
+        If the net holds what the method does not cover.
     """
     if not isinstance(method, GeneralizationBound):
         raise InvalidParameter(f"method must be a GeneralizationBound such as Occam(), got {type(method).__name__}.")
-    return method(compression, x, y)
+    return method(net, x, y)

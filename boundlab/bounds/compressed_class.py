@@ -1,4 +1,4 @@
-"""What a compressed net certifies: itself through its margin, and the original net through unlabelled data."""
+"""What a compressed net costs, and what it certifies: itself through a margin, the original through unlabelled data."""
 
 from __future__ import annotations
 
@@ -8,8 +8,53 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive, positive_int, probability
 from boundlab._theory import implements
-from boundlab.bounds.occam import occam_kl
-from boundlab.concentration.binomial import upper_limit
+from boundlab.codes.log_grid import LogGrid
+from boundlab.concentration.binomial import tail_inverse, upper_limit
+from boundlab.nets.feedforward import feed_forward
+from boundlab.nets.net_message import encode
+from boundlab.nets.on_codebook import on_log_grid
+from boundlab.network import Network
+from boundlab.promises import Premise, Status
+
+GRIDS = (1, 2, 4, 8)
+"""Steps for each factor of 2 of the grids that a net is rounded to."""
+
+SHAPE = Premise(
+    text="layer sizes and activations are fixed before the data",
+    status=Status.ASSUMED,
+    evidence="the architecture is not coded; one chosen among M by looking at the data needs delta / M",
+)
+
+_UP = 1.0 + 1e-14  # nats are rounded up past the error of a logarithm and three sums
+
+
+@implements("boundlab_net_message")
+def priced(net: Network) -> list[tuple[Network, float]]:
+    """Return the net as each grid of a prefix code holds it, with the length in nats of the message that says it.
+
+    The prices are -ln of a prior that is fixed before the data, so that any of the nets may be picked by looking. A
+    coarse grid is cheap and moves the outputs; which is best depends on the bound.
+
+    Parameters
+    ----------
+    net : Network
+
+    Returns
+    -------
+    list of (Network, float)
+        The price belongs to the net beside it, not to the one given; rounded up.
+
+    Examples
+    --------
+    >>> from boundlab import random_network
+    >>> [round(nats) for _, nats in priced(random_network((2, 3, 2), rng=0))]
+    [72, 89, 100, 111]
+    """
+    found = []
+    for steps in GRIDS:
+        coded = LogGrid(steps).round(net)
+        found.append((coded, encode(on_log_grid(feed_forward(coded), steps)).nats))
+    return found
 
 
 @implements("arora2018_margin")
@@ -40,12 +85,13 @@ def margin_radius(deviation: float, *, norm: str = "entrywise") -> float:
 def compressed_risk(margin_errors: int, failed: int, n: int, nats: float, delta: float) -> float:
     """Return an upper bound on the risk of a compressed classifier g from the margins of the original f.
 
-        R_0(g) <= kl^-1( min(1, r + phi), (nats + ln(1/delta))/n )
+        R_0(g) <= Bin+( min(n, k + m), n, delta e^-nats )
 
-    r is the share of the n examples on which f has margin at most `margin_radius(gamma)`, phi the share on which the
-    outputs of g, as drawn, deviate by more than gamma: it is observed, not bounded. `nats` prices g under a code or a
-    prior that is fixed before the examples. A seed that drives sampling probabilities computed from the data is no
-    helper string: its outcome must be paid in `nats`.
+    k counts the n examples on which f has margin at most `margin_radius(gamma)`, m those on which the outputs of g, as
+    drawn, deviate by more than gamma: it is observed, not bounded. gamma may be picked by looking: k + m is at least
+    the number of errors of g for every gamma at once. `nats` prices g under a code or a prior that is fixed before the
+    examples. A seed that drives sampling probabilities computed from the data is no helper string: its outcome must be
+    paid in `nats`.
 
     Parameters
     ----------
@@ -82,7 +128,39 @@ def compressed_risk(margin_errors: int, failed: int, n: int, nats: float, delta:
     if not nats >= 0:
         raise InvalidParameter(f"nats must be at least 0, got nats={nats!r}.")
     total = nats - math.log(probability("delta", delta))
-    return occam_kl(min(size, margin_errors + failed), size, total) if math.isfinite(total) else 1.0
+    return tail_inverse(min(size, margin_errors + failed), size, -total * _UP)
+
+
+@implements("boundlab_unlabelled_transfer")
+def margin_shift(f: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """Return max_j d_j - min_j d_j for d = f - g: by how much the margins of two nets can differ, whatever the label.
+
+    At most 2 max_j |d_j| and sqrt(2) |d|_2, and attained.
+
+    Parameters
+    ----------
+    f, g : array (points, classes)
+        Finite outputs.
+
+    Returns
+    -------
+    array (points,)
+        Rounded up.
+
+    Raises
+    ------
+    InvalidParameter
+        If the shapes differ or there are fewer than two classes.
+
+    Examples
+    --------
+    >>> margin_shift(np.array([[3.0, 1.0]]), np.array([[2.5, 1.0]])).round(6).tolist()
+    [0.5]
+    """
+    if np.shape(f) != np.shape(g) or np.ndim(f) != 2 or np.shape(f)[1] < 2:
+        raise InvalidParameter(f"f and g must be (points, classes >= 2) alike, got {np.shape(f)} and {np.shape(g)}.")
+    d = np.asarray(f, np.float64) - np.asarray(g, np.float64)
+    return d.max(axis=1) - d.min(axis=1) + np.abs(d).max(axis=1) * 2.0**-50
 
 
 @implements("boundlab_unlabelled_transfer")
@@ -91,11 +169,12 @@ def original_risk(
 ) -> float:
     """Return an upper bound on the risk of the ORIGINAL net f through its compression g and unlabelled points.
 
-        R_0(f) <= kl^-1( r_t(g), (nats + ln(2 G/delta))/n ) + Bin+( k_u, u, delta/(2 G) )
+        R_0(f) <= Bin+( k_t, n, delta e^-nats/(2 G) ) + Bin+( k_u, u, delta/(2 G) )
 
-    r_t(g) is the share of the n labelled examples on which g has margin at most t, and k_u counts those of u fresh
-    unlabelled points, used for neither f, g nor t, on which sqrt(2) |f - g|_2 > t. The threshold t is fixed before
-    both samples, or one of G values of a grid.
+    k_t counts the n labelled examples on which g has margin at most t, and k_u those of u fresh unlabelled points,
+    used for neither f, g nor t, on which `margin_shift` exceeds t. The threshold t is fixed before both samples, or
+    one of G values of a grid: unlike `compressed_risk` it is no free choice, for the event behind either term is one
+    of g and t.
 
     Parameters
     ----------

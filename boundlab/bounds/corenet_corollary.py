@@ -11,10 +11,18 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, PremiseViolated, positive
 from boundlab._theory import implements
-from boundlab.bounds.generalization_bound import GeneralizationBound, chance, evidence, telescope
+from boundlab.bounds.generalization_bound import (
+    GeneralizationBound,
+    Subject,
+    chance,
+    compression_of,
+    evidence,
+    telescope,
+)
 from boundlab.nets.condition import condition_numbers
 from boundlab.nets.importance import exceeds
-from boundlab.records import Bound, Compression, Premise, SamplePlan, Status
+from boundlab.promises import Bound, Premise, Status
+from boundlab.records import Compression, SamplePlan
 
 _BITS = 32  # of a retained value: a float32
 _BLOCK = 4096  # points at a time, to bound the memory of the premise check
@@ -109,17 +117,18 @@ class CoreNetCorollary(GeneralizationBound):
         for gamma in self.margins:
             positive("a margin", gamma)
 
-    def __call__(self, compression: Compression, x: Any, y: Any) -> Bound:
+    def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
         """Evaluate every margin and report the smallest bound; finite or inf, rounded up."""
+        compression = compression_of(net)
         x, y = evidence(compression, x, y)
         plans = _plans(compression)
-        net, n, share = compression.original, len(x), self.delta / (2.0 * len(self.margins))
-        net.require_finite(x)
-        f = net(x)
+        original, n, share = compression.original, len(x), self.delta / (2.0 * len(self.margins))
+        original.require_finite(x)
+        f = original(x)
         others = f.copy()
         others[np.arange(n), y] = -np.inf
         own, rival = f[np.arange(n), y], others.max(axis=1)
-        B, eta, edges = float(np.abs(f).max()), sum(net.sizes[1:]), sum(w.weight.size for w in net.layers)
+        B, eta, edges = float(np.abs(f).max()), sum(original.sizes[1:]), sum(w.weight.size for w in original.layers)
         K = max(p.K for p in plans)
         groups = sum(len(p.groups) for p in plans)
         candidates = []
@@ -153,7 +162,7 @@ class CoreNetCorollary(GeneralizationBound):
                 "B": B,
                 "gamma": gamma,
                 "K": K,
-                "L": len(net.sizes),
+                "L": len(original.sizes),
                 "n": n,
                 "gap_of_counting_all_parameters": _gap(-math.inf, edges, edges=1, eta=eta, n=n, delta=self.delta),
             },

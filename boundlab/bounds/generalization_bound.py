@@ -6,18 +6,35 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, labels, matrix, probability
-from boundlab.network import Network
-from boundlab.records import Bound, Compression
+from boundlab._errors import InvalidParameter, PremiseViolated, UnsupportedLayer, labels, matrix, probability
+from boundlab.nets.given_points import finite
+from boundlab.nets.module_net import ModuleNet
+from boundlab.network import Network, misclassified
+from boundlab.promises import Bound, Premise, Status
+from boundlab.records import Compressed, Compression
+
+Subject: TypeAlias = Compressed | Network | ModuleNet
+"""What a bound is asked about: a net, or a net before and after its compression."""
+
+
+class Sample(StrEnum):
+    """Which examples a bound is evaluated on."""
+
+    TRAINING = "training"  # those the net was trained on, or any others
+    FRESH = "fresh"  # those that shaped neither the net nor its choice
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneralizationBound(ABC):
-    """A theorem that turns a compressed net and labelled points into an upper bound on a risk.
+    """A theorem that turns a net and labelled points into an upper bound on a risk.
+
+    `sample` says which points. Where the theorem does not cover the net, the call raises UnsupportedLayer or
+    PremiseViolated; it never computes a number as if a premise held.
 
     Parameters
     ----------
@@ -32,6 +49,8 @@ class GeneralizationBound(ABC):
         If delta is not in (0, 1).
     """
 
+    sample: ClassVar[Sample] = Sample.TRAINING
+
     delta: float = 0.05
     name: str = ""
 
@@ -39,28 +58,70 @@ class GeneralizationBound(ABC):
         probability("delta", self.delta)
 
     @abstractmethod
-    def __call__(self, compression: Compression, x: Any, y: Any) -> Bound:
-        """Evaluate the bound on points x, shape (n, features), and labels y, shape (n,)."""
+    def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
+        """Evaluate the bound on points x, shape (n, ...) as the net reads them, and labels y, shape (n,)."""
 
 
-def evidence(compression: Compression, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Validate what every bound is given: a Compression, finite points, labels of its classes."""
-    if not isinstance(compression, Compression):
-        raise InvalidParameter(f"a bound needs a Compression, got {type(compression).__name__}.")
-    sizes = compression.net.sizes
-    x = matrix("x", x, columns=sizes[0])
-    return x, labels("y", y, points=len(x), classes=sizes[-1], present=1)
+def classifier(subject: Subject) -> Network | ModuleNet:
+    """The net that is asked about: of a compression, the compressed one."""
+    net = getattr(subject, "net", subject)
+    if not isinstance(net, (Network, ModuleNet)):
+        raise InvalidParameter(f"a bound needs a net or a Compression, got {type(subject).__name__}.")
+    return net
 
 
-def chance(compression: Compression) -> float:
+def fully_connected(subject: Subject) -> Network:
+    """The same, or UnsupportedLayer where it is no fully connected ReLU net."""
+    net = classifier(subject)
+    if not isinstance(net, Network):
+        kinds = ", ".join(dict.fromkeys(layer.kind for layer in net.layers))
+        raise UnsupportedLayer(f"this bound covers fully connected ReLU nets, got a module of {kinds}.")
+    return net
+
+
+def compression_of(subject: Subject) -> Compression:
+    """The compression of a fully connected net, or PremiseViolated where there is none."""
+    classifier(subject)
+    if not isinstance(subject, Compression):
+        raise PremiseViolated(
+            f"this bound speaks of the compression of a fully connected net, got {type(subject).__name__}."
+        )
+    return subject
+
+
+def evidence(subject: Subject, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Validate what every bound is given: finite points that the net can read, labels of its classes."""
+    net = classifier(subject)
+    x = matrix("x", x, columns=net.sizes[0]) if isinstance(net, Network) else finite("x", x)
+    return x, labels("y", y, points=len(x), classes=classes_of(net), present=1)
+
+
+def classes_of(subject: Subject) -> int:
+    """How many classes the net tells apart: its outputs."""
+    net = classifier(subject)
+    shape = (net.sizes[-1],) if isinstance(net, Network) else net(net.example).shape[1:]
+    if len(shape) != 1 or shape[0] < 2:
+        raise UnsupportedLayer(f"a classifier must have at least 2 outputs for each point, got shape {shape}.")
+    return shape[0]
+
+
+def chance(subject: Subject) -> float:
     """Risk of a uniform random guess among the net's classes."""
-    return 1.0 - 1.0 / compression.net.sizes[-1]
+    return 1.0 - 1.0 / classes_of(subject)
 
 
-def count_errors(net: Network, x: np.ndarray, y: np.ndarray) -> int:
+def count_errors(net: Network | ModuleNet, x: np.ndarray, y: np.ndarray) -> int:
     """Wrongly classified points, ties included, of a net whose outputs cannot overflow."""
-    net.require_finite(x)
-    return net.errors(x, y)
+    if isinstance(net, Network):
+        net.require_finite(x)
+    return misclassified(net(x), y)
+
+
+IID = Premise(
+    text="the n examples are i.i.d. from the distribution whose risk is bounded",
+    status=Status.ASSUMED,
+    evidence="a property of how the examples were collected",
+)
 
 
 def telescope(names: Sequence[str], levels: Sequence[float]) -> tuple[tuple[str, float], ...]:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from boundlab._errors import InvalidParameter, positive, positive_int
+import numpy as np
+
+from boundlab._errors import InvalidParameter, labels, matrix, positive, positive_int
 from boundlab._theory import implements
-from boundlab.bounds.generalization_bound import GeneralizationBound, chance, count_errors, evidence, telescope
-from boundlab.codes.log_grid import CodeLength, LogGridCode
+from boundlab.bounds.generalization_bound import IID, GeneralizationBound, Subject, classifier, evidence, telescope
+from boundlab.codes.log_grid import LogGrid
 from boundlab.concentration.binomial import tail_inverse
 from boundlab.concentration.chernoff import kl_inverse
-from boundlab.records import Bound, Compression, Premise, Status
+from boundlab.nets.as_feedforward import as_feed_forward
+from boundlab.nets.feedforward import FeedForward
+from boundlab.nets.net_message import NetMessage, encode
+from boundlab.nets.on_codebook import on_log_grid
+from boundlab.network import misclassified
+from boundlab.promises import Bound, Premise, Status
 
 _UP = 1.0 + 1e-14  # nats of complexity are rounded up past the error of a logarithm and three sums
+_FIRST = 10_000  # examples by which one of several roundings is chosen
 
 
 @implements("langford2005_occam_forms")
@@ -73,25 +83,115 @@ def _risk(errors: int, n: int) -> float:
     return min(1.0, math.nextafter(errors / n, math.inf)) if errors else 0.0
 
 
-@implements("langford2005_occam_binomial", "boundlab_log_grid_code_kraft", "chernoff_kl_inverse")
 @dataclass(frozen=True, kw_only=True)
-class Occam(GeneralizationBound):
-    """Risk of the compressed net, rounded to a grid, from its errors on the training set and its length in bits.
+class CodedNet:
+    """A net on a codebook, its message, and its errors on the examples: all that an Occam bound needs."""
 
-    For a code with sum_h 2^-B(h) <= 1 that is fixed before the n examples, with probability at least 1 - delta and
-    for all nets h at once:  R(h) <= Bin+(k(h), n, delta 2^-B(h)), k(h) the errors of h on the n examples. However h
-    was found - data-dependent sensitivities, fresh coins, the best of many - makes no difference.
+    message: NetMessage
+    errors: int
+    n: int
 
-    The net certified is ``LogGridCode(s).round(compression.net)``, not `compression.net` itself; s is the entry of
-    `steps` with the smallest bound, reported in ``facts["steps"]``, and the choice is paid with log2(len(steps)) bits.
-    Give the examples the net was trained on, or any others: the bound holds for both.
+    def nats(self, delta: float) -> float:
+        """The complexity ln 1/P + ln 1/delta, rounded up."""
+        return (self.message.nats - math.log(delta)) * _UP
+
+    def value(self, delta: float) -> float:
+        """Bin+(k, n, delta P), rounded up."""
+        return occam_binomial(self.errors, self.n, self.nats(delta))
+
+
+@implements("langford2005_occam_binomial", "boundlab_net_message", "boundlab_certain_margins", "chernoff_kl_inverse")
+@dataclass(frozen=True, kw_only=True)
+class MessageBound(GeneralizationBound):
+    """Risk of a net that is written down whole, from its errors on the training set and the length of the message.
+
+    For a prefix code over nets, sum_h 2^-B(h) <= 1, that is fixed before the n examples, with probability at least
+    1 - delta and for all nets h at once:  R(h) <= Bin+(k(h), n, delta 2^-B(h)), k(h) the errors of h on the n examples.
+    However h was found - data-dependent sensitivities, fresh coins, the best of many - makes no difference.
+
+    B(h) is eight times the bytes of a file from which `boundlab.nets.net_message.decode` rebuilds h, operations and
+    sizes too. The net certified is the one in the file, in exact arithmetic: `coded` returns it. Give the examples the
+    net was trained on, or any others: the bound holds for both.
+
+    Raises
+    ------
+    UnsupportedLayer, PremiseViolated
+        On evaluation, if the net is no chain that a message can name, or holds batch norms.
+
+    Notes
+    -----
+    Langford (JMLR 6, 2005), the Occam's razor bound in its binomial-tail form, as we understand the paper; proved in
+    ``langford2005_occam_binomial``. Always at most its Chernoff form ``facts["occam_kl"]``, and that at most its
+    Hoeffding form ``facts["occam_hoeffding"]``, up to the rounding of each to the safe side.
+    """
+
+    @abstractmethod
+    def rounded(self, net: FeedForward, x: np.ndarray, y: np.ndarray) -> Iterable[FeedForward]:
+        """Nets on codebooks near `net`, of which the best is taken; x, y may be looked at."""
+
+    def coded(self, net: Subject | FeedForward, x: Any, y: Any) -> CodedNet:
+        """The net on a codebook with the smallest bound, its message, and its errors."""
+        chain, x, y = chain_and_evidence(net, x, y)
+        nets = list(self.rounded(chain, x, y))
+        messages = [encode(own) for own in nets]
+        best = 0
+        if len(nets) > 1:  # whichever is taken is paid for, so that an estimate may choose
+            first = min(len(x), _FIRST)
+            errors = [round(misclassified(own(x[:first]), y[:first]) * len(x) / first) for own in nets]
+            values = [CodedNet(message=m, errors=k, n=len(x)) for m, k in zip(messages, errors, strict=True)]
+            best = min(range(len(nets)), key=lambda i: (values[i].value(self.delta), messages[i].bits))
+        return CodedNet(message=messages[best], errors=nets[best].count_errors(x, y), n=len(x))
+
+    def __call__(self, net: Subject | FeedForward, x: Any, y: Any) -> Bound:
+        """Evaluate every rounding and report the smallest bound; rounded up."""
+        return self.bound_of(self.coded(net, x, y))
+
+    def bound_of(self, coded: CodedNet) -> Bound:
+        """The bound of a net that was found before."""
+        message, n = coded.message, coded.n
+        header, support = (message.paid.get(part, 0.0) for part in ("header", "support"))
+        paid = (header, header + support, float(message.bits))
+        nats = (-math.log(self.delta) * _UP, *((bits * math.log(2.0) - math.log(self.delta)) * _UP for bits in paid))
+        levels = [tail_inverse(coded.errors, n, -c) for c in (*nats[:-1], coded.nats(self.delta))]
+        whole = coded.nats(self.delta)
+        layers = message.net.layers
+        return Bound(
+            name=self.name,
+            terms=telescope(
+                ("empirical risk", "confidence", "header", "support", "values"), (coded.errors / n, *levels)
+            ),
+            delta=self.delta,
+            theorem="langford2005_occam_binomial",
+            chance=1.0 - 1.0 / message.net.classes,
+            premises=MESSAGE_PREMISES,
+            facts={
+                "bits": message.bits,
+                "header_bits": header,
+                "support_bits": support,
+                "value_bits": message.bits - header - support,
+                "nats": message.nats,
+                "occam_kl": occam_kl(coded.errors, n, whole),
+                "occam_hoeffding": occam_hoeffding(coded.errors, n, whole),
+                "nnz": sum(int(np.count_nonzero(layer.weight)) for layer in layers),
+                "errors": coded.errors,
+                "n": n,
+            },
+        )
+
+
+@implements("boundlab_log_grid_code_kraft")
+@dataclass(frozen=True, kw_only=True)
+class Occam(MessageBound):
+    """Risk of the net rounded to a logarithmic grid, from the length of its message; see `MessageBound`.
+
+    Every weight becomes 0 or +-2^(k/s) for the s of `steps` with the smallest bound; the message names s.
 
     Parameters
     ----------
     delta : float
         In (0, 1).
     steps : tuple of int
-        Grids to try, in steps per factor of 2; fixed before the data. Each of 1, 2, 4, 8, 16, none twice.
+        Grids to try, in steps per factor of 2. Each of 1, 2, 4, 8, 16, none twice.
     name : str
         What a table calls it.
 
@@ -99,12 +199,6 @@ class Occam(GeneralizationBound):
     ------
     InvalidParameter
         If delta or a grid is out of its range.
-
-    Notes
-    -----
-    Langford (JMLR 6, 2005), the Occam's razor bound in its binomial-tail form, as we understand the paper; proved in
-    ``langford2005_occam_binomial``. Always at most its Chernoff form ``facts["occam_kl"]``, and that at most its
-    Hoeffding form ``facts["occam_hoeffding"]``, up to the rounding of each to the safe side.
     """
 
     name: str = "Occam, log-grid code"
@@ -115,67 +209,39 @@ class Occam(GeneralizationBound):
         if not self.steps or len(set(self.steps)) != len(self.steps):
             raise InvalidParameter(f"steps must hold at least one grid and none twice, got steps={self.steps!r}.")
         for steps in self.steps:
-            LogGridCode(steps)
+            LogGrid(steps)
 
-    def __call__(self, compression: Compression, x: Any, y: Any) -> Bound:
-        """Evaluate every grid and report the smallest bound; rounded up."""
-        x, y = evidence(compression, x, y)
-        n, candidates = len(x), []
-        for steps in self.steps:
-            code = LogGridCode(steps)
-            net = code.round(compression.net)
-            errors, length = count_errors(net, x, y), code.length(net)
-            value = tail_inverse(errors, n, -self._nats(length.total_bits))
-            candidates.append((value, length.total_bits, steps, errors, net.nnz, length))
-        _, _, steps, errors, nnz, length = min(candidates, key=lambda c: c[:2])
-        return Bound(
-            name=self.name,
-            terms=self._terms(errors, n, length),
-            delta=self.delta,
-            theorem="langford2005_occam_binomial",
-            chance=chance(compression),
-            premises=self._premises(),
-            facts=self._facts(errors, n, length) | {"steps": steps, "nnz": nnz, "errors": errors, "n": n},
-        )
+    def rounded(self, net: FeedForward, x: np.ndarray, y: np.ndarray) -> Iterable[FeedForward]:
+        """The net on each grid."""
+        return (on_log_grid(net, steps) for steps in self.steps)
 
-    def _nats(self, bits: float) -> float:
-        """ln(1/delta) + B ln 2, with the choice of the grid in B; rounded up."""
-        return (-math.log(self.delta) + (bits + math.log2(len(self.steps))) * math.log(2.0)) * _UP
 
-    def _terms(self, errors: int, n: int, length: CodeLength) -> tuple[tuple[str, float], ...]:
-        """Empirical risk, then what delta and each part of the description add to it."""
-        paid = (length.header_bits, length.header_bits + length.support_bits, length.total_bits)
-        nats = (-math.log(self.delta) * _UP, *(self._nats(bits) for bits in paid))
-        levels = [tail_inverse(errors, n, -c) for c in nats]
-        return telescope(("empirical risk", "confidence", "header", "support", "values"), (errors / n, *levels))
+def chain_and_evidence(net: Subject | FeedForward, x: Any, y: Any) -> tuple[FeedForward, np.ndarray, np.ndarray]:
+    """The net as a chain, the points flat, the labels: validated."""
+    if not isinstance(net, FeedForward):
+        x, y = evidence(net, x, y)
+        net = as_feed_forward(classifier(net), x)
+        x = x.reshape(len(x), -1).astype(np.float64)
+    x = matrix("x", x, columns=net.features)
+    return net, x, labels("y", y, points=len(x), classes=net.classes, present=1)
 
-    def _facts(self, errors: int, n: int, length: CodeLength) -> dict[str, float]:
-        nats = self._nats(length.total_bits)
-        return {
-            "bits": length.total_bits + math.log2(len(self.steps)),
-            "header_bits": length.header_bits + math.log2(len(self.steps)),
-            "support_bits": length.support_bits,
-            "value_bits": length.value_bits,
-            "occam_kl": occam_kl(errors, n, nats),
-            "occam_hoeffding": occam_hoeffding(errors, n, nats),
-        }
 
-    def _premises(self) -> tuple[Premise, ...]:
-        return (
-            Premise(
-                text="the n examples are i.i.d. from the distribution whose risk is bounded",
-                status=Status.ASSUMED,
-                evidence="a property of how the examples were collected",
-            ),
-            Premise(
-                text="the code is fixed before the data, and its lengths satisfy Kraft's inequality",
-                status=Status.CHECKED,
-                evidence="by construction: it has no parameter but the grid, whose choice is paid "
-                f"with {math.log2(len(self.steps)):g} bits; boundlab_log_grid_code_kraft enumerates it",
-            ),
-            Premise(
-                text="layer sizes, activations and the list of grids are fixed before the data",
-                status=Status.ASSUMED,
-                evidence="the architecture is not coded; one chosen among M by looking at the data needs delta / M",
-            ),
-        )
+MESSAGE_PREMISES = (
+    IID,
+    Premise(
+        text="the code is fixed before the data, and its lengths satisfy Kraft's inequality",
+        status=Status.CHECKED,
+        evidence="by construction: one message says operations, sizes, grids and weights, and no message is the "
+        "beginning of another one (boundlab_message_code, boundlab_net_message)",
+    ),
+    Premise(
+        text="floats are IEEE doubles, rounded to nearest, and sums of products are sums in some order",
+        status=Status.ASSUMED,
+        evidence="a property of the machine that counts the errors: no fast matrix product, no number flushed to 0",
+    ),
+    Premise(
+        text="what is done to a point before the net reads it, and the number of features, are fixed before the data",
+        status=Status.ASSUMED,
+        evidence="a property of how the points were prepared; what a net does to them itself is in the message",
+    ),
+)

@@ -7,13 +7,27 @@ is a message, and is paid for.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from boundlab._errors import InvalidParameter, positive_int, probability
 from boundlab._theory import implements
+from boundlab.bounds.generalization_bound import (
+    IID,
+    GeneralizationBound,
+    Subject,
+    chance,
+    classifier,
+    count_errors,
+    evidence,
+    telescope,
+)
 from boundlab.bounds.pac_bayes import nats
 from boundlab.concentration.binomial import tail_inverse
+from boundlab.promises import Bound, Premise, Status
 
 
 @implements("floyd1995_sample_compression")
@@ -87,6 +101,106 @@ def log_choices(n: int, k: int, *, ordered: bool = False) -> float:
 def size_nats(k: int) -> float:
     """Return ln(pi^2 (k+1)^2 / 6), the price of the size k >= 0; rounded up."""
     return (math.log(math.pi**2 / 6.0) + 2.0 * math.log1p(_count("k", k))) * (1.0 + 1e-14)
+
+
+@implements("floyd1995_sample_compression")
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SampleCompression(GeneralizationBound):
+    """Risk of a net that was rebuilt from k of the n examples, tested on the other n - k.
+
+        R <= Bin+( errors on the others, n - k, delta w(k) P(message)/C(n, k) ),    w(k) = 6/(pi^2 (k+1)^2).
+
+    A net that was trained on a coreset of the examples, and on nothing else that depends on them, is such a net: the
+    layer sizes, the epochs and the seed are fixed before the data, or in the message.
+
+    Parameters
+    ----------
+    delta : float
+        In (0, 1).
+    kept : sequence of int
+        Indices of the k examples in the x and y that the bound is evaluated on, none twice, fewer than n.
+    message_nats : float
+        ln 1/P of whatever else the net depends on, in nats, at least 0: weights of the examples that were computed
+        from all of them, statistics of all inputs, a hyperparameter picked by looking.
+    ordered : bool
+        Whether the net depends on the order of the k examples, and not on the set alone: n!/(n-k)! for C(n, k).
+    name : str
+        What a table calls it.
+
+    Raises
+    ------
+    InvalidParameter
+        If a parameter is out of its range or an index names no example.
+
+    Notes
+    -----
+    Littlestone and Warmuth (1986), Floyd and Warmuth (1995), in the tail form of Langford, as we understand the
+    papers; ``floyd1995_sample_compression``. That the net is rebuilt so cannot be seen in it: it is assumed.
+    """
+
+    kept: Sequence[int] | np.ndarray = field(repr=False)
+    name: str = "sample compression"
+    message_nats: float = 0.0
+    ordered: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        nats("message_nats", self.message_nats)
+        found = np.asarray(self.kept)
+        if found.ndim != 1 or (found.size and not np.issubdtype(found.dtype, np.integer)):
+            raise InvalidParameter(f"kept must be a row of whole numbers, got {found.dtype} of shape {found.shape}.")
+        if len(np.unique(found)) != len(found):
+            repeats = len(found) - len(np.unique(found))
+            raise InvalidParameter(f"kept must name no example twice, got {repeats} repeats.")
+        if found.size and found.min() < 0:
+            raise InvalidParameter(f"kept must hold indices of at least 0, got {found.min()}.")
+
+    def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
+        """Count errors on the examples that were not kept, and invert the tail at the price of naming the others."""
+        x, y = evidence(net, x, y)
+        n, kept = len(x), np.asarray(self.kept, dtype=np.int64)
+        k = len(kept)
+        if k >= n or (k and kept.max() >= n):
+            raise InvalidParameter(
+                f"kept must name fewer than all of the examples 0..{n - 1}, got {k} indices up to {kept.max()}."
+            )
+        others = np.ones(n, dtype=bool)
+        others[kept] = False
+        errors = count_errors(classifier(net), x[others], y[others])
+        confidence = math.log(self.delta) * (1.0 + 1e-14)
+        named = confidence - (log_choices(n, k, ordered=self.ordered) + size_nats(k)) * (1.0 + 1e-14)
+        value = sample_compression(errors, k, n, self.delta, message=self.message_nats, ordered=self.ordered)
+        tails = [tail_inverse(errors, n - k, paid) for paid in (confidence, named)]
+        return Bound(
+            name=self.name,
+            terms=telescope(
+                ("risk on the others", "confidence", "which examples", "message"), (errors / (n - k), *tails, value)
+            ),
+            delta=self.delta,
+            theorem="floyd1995_sample_compression",
+            chance=chance(net),
+            premises=(
+                IID,
+                Premise(
+                    text=f"the net is rebuilt from the {k} examples that are kept and from a message of "
+                    f"{self.message_nats:g} nats, by rules that are fixed before the data",
+                    status=Status.ASSUMED,
+                    evidence="a property of how the net was made, which the net does not show",
+                ),
+                Premise(
+                    text="the order of the kept examples makes no difference to the net",
+                    status=Status.CHECKED if self.ordered else Status.ASSUMED,
+                    evidence="not needed: the order is paid for" if self.ordered else "stated by ordered=False",
+                ),
+            ),
+            facts={
+                "kept": k,
+                "errors": errors,
+                "n": n,
+                "choice_nats": log_choices(n, k, ordered=self.ordered) + size_nats(k),
+                "message_nats": self.message_nats,
+            },
+        )
 
 
 def _count(name: str, value: int, top: int | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The command line: boundlab demo | audit | compress | plan | theorems | verify | trials | solve | verdicts | ledger.
+"""The command line: from boundlab demo to boundlab ledger, as `boundlab --help` lists them.
 
 Nothing heavy is imported until a command runs. Bad input ends with one line on stderr, exit code 2, and no file.
 """
@@ -124,6 +124,44 @@ def build_parser() -> Parser:
         "--out", required=True, help="FILE.onnx, .pt2, or .npz or .safetensors, which store zeros sparse"
     )
     smaller.set_defaults(run=_command("compress", "compress_net"), takes_fields=True)
+
+    bound = commands.add_parser(
+        "bound",
+        help="bound the risk of a trained net from its training data, as a certificate",
+        epilog="Everything that the net does to a point, and everything that was chosen, is in the message that the "
+        "certificate holds: it pays eight bits for each byte. Data come as numbers in [0, 1]; a mean and a spread of "
+        "the training set, given as --scale and --shift, are folded into the first layer, so that they are paid too.",
+    )
+    bound.add_argument("--net", required=True, help=NET)
+    bound.add_argument(
+        "--data", required=True, help="labelled examples, the training part of: " + DATA.split(";\nor")[0]
+    )
+    bound.add_argument(
+        "--method",
+        default="occam",
+        help="occam (the better one of occam-pyramid and occam-log-grid) or "
+        "single-draw, one coreset drawn by a hash (default: occam); all: every bound of the literature, as a table",
+    )
+    bound.add_argument("--delta", type=float, default=0.05, help="failure probability, in (0, 1) (default: 0.05)")
+    bound.add_argument("--factory", help="what a file of arrays is of: lenet5, or module:function")
+    bound.add_argument("--shape", help="channels,height,width of a point, where the net or a pool reads images")
+    bound.add_argument("--pool", type=int, default=1, help="average pool in front of the net (default: 1, none)")
+    bound.add_argument("--scale", type=float, default=1.0, help="the net reads scale * x + shift (default: 1)")
+    bound.add_argument("--shift", type=float, default=0.0, help="images are x in [0, 1] before that (default: 0)")
+    bound.add_argument("--figure", metavar="FILE", help="with --method all: draw every bound, .png or .svg")
+    bound.add_argument("--save", metavar="FILE.cert", help="write the certificate")
+    bound.add_argument("--json", action="store_true", help="print JSON")
+    bound.set_defaults(run=_command("certificates", "bound_net"), takes_fields=False)
+
+    check = commands.add_parser(
+        "check",
+        help="verify a certificate: rebuild the net, count its errors, recompute the bound",
+        epilog="Exit codes: 0 valid, 1 not valid, 2 bad input.",
+    )
+    check.add_argument("certificate", metavar="FILE.cert", help="as boundlab bound --save writes it")
+    check.add_argument("--data", required=True, help="the examples that it speaks of, as for boundlab bound")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(run=_command("certificates", "check_file"), takes_fields=False)
 
     plan = commands.add_parser("plan", help="the constants of the theory, before any net exists")
     plan.add_argument("--sizes", required=True, help="layer sizes, input first: 784,300,100,10")

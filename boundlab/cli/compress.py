@@ -10,7 +10,7 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive_int
 from boundlab.cli.console import progress, stdout, table
-from boundlab.records import Certificate
+from boundlab.promises import Certificate
 
 
 def compress_net(args: argparse.Namespace) -> int:
@@ -31,9 +31,9 @@ def compress_net(args: argparse.Namespace) -> int:
         data = load_data(args.data, scale=args.scale, shift=args.shift)
         if data.x_train is None or data.y_train is None:
             raise InvalidParameter("data must hold training points, got a box.")
-        x = _shaped(data.x_train[:count], args.shape)
+        x = shaped(data.x_train[:count], args.shape)
         tell(0.1, f"reading {args.net}")
-        net = _net(args, x)
+        net = net_of(args, x)
         defaults = {"nnz": max(1, net.nnz // 2), "labels": data.y_train[: len(x)]}
         if not any(word.startswith("--channels") for word in args.fields):
             defaults["parameters"] = net.parameters // 2
@@ -47,7 +47,7 @@ def compress_net(args: argparse.Namespace) -> int:
         certificate, rival = None, ""
         if data.x_test is not None:
             tell(0.7, f"certifying on {len(data.x_test)} points")
-            fresh = _shaped(data.x_test, args.shape)
+            fresh = shaped(data.x_test, args.shape)
             certificate = certify_on_holdout(small, fresh, independent=args.unseen_holdout)
             tell(0.8, "comparing with magnitude pruning")
             rival = _rival(small, x, fresh, certificate)
@@ -80,7 +80,7 @@ def compress_net(args: argparse.Namespace) -> int:
     return 0
 
 
-def _net(args: argparse.Namespace, x: np.ndarray) -> Any:
+def net_of(args: argparse.Namespace, x: np.ndarray) -> Any:
     """A Network where a theorem can speak of it, else the module with its batch norms folded."""
     from boundlab._errors import UnsupportedLayer
     from boundlab.nets.folding import fold_batchnorm
@@ -119,7 +119,7 @@ def _rival(small: Any, x: np.ndarray, fresh: np.ndarray, certificate: Certificat
     return f"{name} to the same size: {noun} {own:{shown}}, {word} ({ours:{shown}} here)."
 
 
-def _shaped(x: np.ndarray, shape: str | None) -> np.ndarray:
+def shaped(x: np.ndarray, shape: str | None) -> np.ndarray:
     """Points as the net reads them."""
     if shape is None:
         return x

@@ -1,71 +1,29 @@
-"""A code for sparse nets whose weights are +-2^(k/steps): lengths in bits that satisfy Kraft's inequality."""
+"""A code for sparse nets whose weights are +-2^(k/steps): a message, both ways, that names each of them exactly."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from scipy.special import gammaln
 
 from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
+from boundlab.codes.coded_layer import CodedLayer, shortest
+from boundlab.codes.message import Message
 from boundlab.network import Layer, Network
-from boundlab.records import Record, Row
 
 STEPS = (1, 2, 4, 8, 16)
-VARIANTS = tuple(itertools.product(("whole", "alive", "rows", "columns"), ("uniform", "adaptive")))
-
-_UP = 1.0 + 1e-12  # every length is rounded up: sums, logarithms of whole numbers
-_GAMMALN_SLACK = 64 * 2.0**-52  # relative error allowed for gammaln; measured below 8 roundoffs
+SUPPORTS = ("whole", "alive", "rows", "columns")
+VARIANTS = tuple(itertools.product(SUPPORTS, ("uniform", "adaptive")))
 
 
-@dataclass(frozen=True, kw_only=True)
-class CodeLength(Record):
-    """Bits that describe a net whose layer sizes and activations are known; real numbers, -log2 of a prior."""
-
-    header_bits: float  # which variant, how many entries, which levels
-    support_bits: float  # where the non-zero entries stand
-    value_bits: float  # their signs and levels
-    variants: tuple[tuple[str, str], ...]  # for each layer: how the support and how the levels are coded
-
-    @property
-    def total_bits(self) -> float:
-        """All bits, rounded up."""
-        return math.fsum((self.header_bits, self.support_bits, self.value_bits)) * _UP
-
-    def rows(self) -> list[Row]:
-        """One line."""
-        return [
-            {
-                "header_bits": self.header_bits,
-                "support_bits": self.support_bits,
-                "value_bits": self.value_bits,
-                "total_bits": self.total_bits,
-                "variants": ", ".join("/".join(v) for v in self.variants),
-            }
-        ]
-
-
-@implements("boundlab_log_grid_code_kraft", "boundlab_rounding_containment")
+@implements("boundlab_rounding_containment")
 @dataclass(frozen=True)
-class LogGridCode:
-    r"""Every weight and bias is 0 or +-2^(k/steps) with whole k.
-
-    For each layer, with `out` rows and d = in columns of weights, the shortest of eight variants, named by 3 bits:
-
-    * support of the weights, ``whole``: log2(N+1) for their number q of N = out d, log2 C(N, q) for the set;
-      ``alive``: first the rows and the columns that hold any, each set as log2(n+1) + log2 C(n, a), then ``whole``
-      within them; ``rows`` (``columns``): for each row with q_i weights log2(d+1) + log2 C(d, q_i) (the same down
-      the columns). The support of the bias is one more set of `out` places.
-    * levels, for the weights and biases together, if any: k_min by Elias-gamma of its zig-zag image,
-      M = k_max - k_min + 1 by Elias-gamma; then one bit for each sign, and ``uniform``: q log2 M, or ``adaptive``:
-      the Dirichlet(1/2) mixture -log2 [Gamma(M/2) / Gamma(q + M/2) prod_j Gamma(c_j + 1/2) / Gamma(1/2)] for level
-      counts c_j.
-
-    Each line is -log2 of a probability, hence sum over nets of 2^-length <= 1 (Kraft). The layer sizes, the
-    activations, `steps` and this list of variants are known to the decoder, so they must be fixed before the data.
+class LogGrid:
+    r"""The codebook: 0 and +-2^(k/steps) with whole k.
 
     Parameters
     ----------
@@ -79,10 +37,7 @@ class LogGridCode:
 
     Notes
     -----
-    A level is built from IEEE square roots, products and powers of 2, so encoder and decoder agree to the last bit.
-    The adaptive mixture is Krichevsky and Trofimov's, the whole code a sharpened form of what Zhou et al. (2019)
-    and Lotfi et al. (2022) pay, as we understand the papers. Kraft's inequality is checked in
-    ``boundlab_log_grid_code_kraft``.
+    A level is built from IEEE square roots, products and powers of 2, so that writer and reader agree to the last bit.
     """
 
     steps: int
@@ -99,63 +54,149 @@ class LogGridCode:
         """
         return Network(
             layers=tuple(
-                Layer(weight=self._nearest(layer.weight), bias=self._nearest(layer.bias), relu=layer.relu)
+                Layer(weight=self.nearest(layer.weight), bias=self.nearest(layer.bias), relu=layer.relu)
                 for layer in network.layers
             )
         )
 
-    def length(self, network: Network) -> CodeLength:
-        """Bits for a net on the grid, never fewer than -log2 of its probability under the code.
-
-        Raises
-        ------
-        InvalidParameter
-            If a weight or bias is not on the grid: call `round` first.
-        """
-        parts = [self._layer(layer, index) for index, layer in enumerate(network.layers)]
-        header, support, value = (math.fsum(p[k] for p, _ in parts) * _UP for k in range(3))
-        return CodeLength(
-            header_bits=header, support_bits=support, value_bits=value, variants=tuple(name for _, name in parts)
-        )
-
-    def _layer(self, layer: Layer, index: int) -> tuple[tuple[float, float, float], tuple[str, str]]:
-        """Return (header, support, value) bits of the shortest variant, and its name."""
-        entries = np.concatenate([layer.weight.ravel(), layer.bias])
-        magnitudes = np.abs(entries[entries != 0])
-        levels = self._levels(magnitudes)
-        if not np.array_equal(self._magnitudes(levels), magnitudes):
-            off = int(np.count_nonzero(self._magnitudes(levels) != magnitudes))
-            raise InvalidParameter(
-                f"every weight and bias must be 0 or a power of 2^(1/{self.steps}), "
-                f"got {off} of {magnitudes.size} others in layer {index}: round the net first."
-            )
-        q = int(magnitudes.size)
-        supports = _support_bits(layer.weight != 0)
-        bias_count, bias_where = _set_bits(len(layer.bias), int(np.count_nonzero(layer.bias)))
-        header, values = _value_bits(levels) if q else (0.0, {"uniform": 0.0, "adaptive": 0.0})
-
-        def bits(name: tuple[str, str]) -> tuple[float, float, float]:
-            count, where = supports[name[0]]
-            return math.log2(len(VARIANTS)) + header + count + bias_count, where + bias_where, q + values[name[1]]
-
-        best = min(VARIANTS, key=lambda name: sum(bits(name)))
-        return bits(best), best
-
-    def _nearest(self, w: np.ndarray) -> np.ndarray:
+    def nearest(self, w: np.ndarray) -> np.ndarray:
+        """Each entry's nearest level on the logarithmic scale, with its sign; the same shape."""
         used = np.abs(w) >= 2.0**-1022
         magnitudes = np.zeros(w.shape)
-        magnitudes[used] = self._magnitudes(self._levels(np.abs(w[used])))
-        return np.copysign(magnitudes, np.where(used, w, 0.0))
+        magnitudes[used] = self.magnitudes(self.levels(np.abs(w[used])))
+        return np.where(w < 0, -magnitudes, magnitudes) + 0.0  # no negative zero, which the support cannot tell
 
-    def _levels(self, magnitudes: np.ndarray) -> np.ndarray:
+    def levels(self, magnitudes: np.ndarray) -> np.ndarray:
         """Whole k with 2^(k/steps) nearest on the logarithmic scale, within what a normal float holds."""
         k = np.rint(self.steps * np.log2(magnitudes)).astype(np.int64)
         return np.clip(k, -1022 * self.steps, 1024 * self.steps - 1)
 
-    def _magnitudes(self, levels: np.ndarray) -> np.ndarray:
+    def magnitudes(self, levels: np.ndarray) -> np.ndarray:
         """2^(k/steps): a fraction of an octave from the table below, times a power of 2 (exact)."""
         octave, fraction = np.divmod(levels, self.steps)
         return np.ldexp(_fractions(self.steps)[fraction], octave)
+
+    def describe(
+        self, message: Message, values: np.ndarray | None, count: int, *, adaptive: bool, signed: bool = True
+    ) -> np.ndarray:
+        """Write or read `count` entries that are not 0: their range, their signs, their levels; (count,) float64.
+
+        k_min by Elias' gamma of its zig-zag image, M = k_max - k_min + 1 by Elias' gamma; one bit for each sign, where
+        entries are `signed`; the levels uniform, count log2 M bits, or by the Dirichlet(1/2) mixture.
+
+        Raises
+        ------
+        InvalidParameter
+            If an entry is not on the grid, or the message names a level that no normal float has.
+        """
+        own = None if values is None else self._levels_of(values)
+        if not count:
+            return np.zeros(0)
+        low, high = (0, 0) if own is None else (int(own.min()), int(own.max()))
+        image = message.whole(2 * low if low > 0 else 1 - 2 * low)
+        low, width = image // 2 if image % 2 == 0 else -(image // 2), message.whole(high - low + 1)
+        if low < -1022 * self.steps or low + width > 1024 * self.steps:
+            raise InvalidParameter(f"a message must name levels of normal floats, got 2^({low} / {self.steps}).")
+        message.book("header")
+        signs = message.numbers(1 + signed, count, None if values is None else values < 0)
+        write = message.letters if adaptive else message.numbers
+        found = low + write(width, count, None if own is None else own - low)
+        message.book("values")
+        return np.where(signs == 1, -1.0, 1.0) * self.magnitudes(found)
+
+    def _levels_of(self, values: np.ndarray) -> np.ndarray:
+        levels = self.levels(np.where(np.isfinite(values), np.abs(values), 1.0))
+        off = int(np.count_nonzero(self.magnitudes(levels) != np.abs(values)))
+        if off:
+            raise InvalidParameter(
+                f"every weight and bias must be 0 or a power of 2^(1/{self.steps}), "
+                f"got {off} of {len(values)} others: round the net first."
+            )
+        return levels
+
+
+@implements("boundlab_log_grid_code_kraft", "boundlab_rounding_containment")
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LogGridLayer(CodedLayer):
+    r"""Every weight and bias is 0 or +-2^(k/steps) with whole k.
+
+    After `steps`, uniform among the five, the shortest of eight variants, named by 3 bits:
+
+    * support of the weights, ``whole``: log2(N+1) bits for their number q of N = out d, log2 C(N, q) for the set;
+      ``alive``: first the rows and the columns that hold any, each set as log2(n+1) + log2 C(n, a), then ``whole``
+      within them; ``rows`` (``columns``): for each row with q_i weights log2(d+1) + log2 C(d, q_i) (the same down
+      the columns). The support of the bias is one more set of `out` places.
+    * signs and levels of the weights and biases together, ``uniform`` or ``adaptive``, as in `LogGrid.describe`.
+
+    Notes
+    -----
+    The adaptive mixture is Krichevsky and Trofimov's, the whole code a sharpened form of what Zhou et al. (2019)
+    and Lotfi et al. (2022) pay, as we understand the papers.
+    """
+
+    kind = 0
+
+    steps: int
+    weight: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def describe(cls, message: Message, out: int, d: int, layer: CodedLayer | None) -> Self:
+        """Write or read a layer; see `CodedLayer`."""
+        if layer is not None and not isinstance(layer, cls):
+            raise InvalidParameter(f"a layer to write must be a {cls.__name__}, got {type(layer).__name__}.")
+        steps = STEPS[message.number(len(STEPS), 0 if layer is None else STEPS.index(LogGrid(layer.steps).steps))]
+        weight, bias = (None, None) if layer is None else (layer.weight, layer.bias)
+        variant = message.number(len(VARIANTS), 0 if layer is None else _shortest(layer))
+        support, levels = VARIANTS[variant]
+        message.book("header")
+        used = _support(message, support, None if weight is None else np.not_equal(weight, 0), out, d)
+        biased = _subset(message, None if bias is None else np.not_equal(bias, 0), out)
+        own = None if weight is None or bias is None else np.concatenate([weight[used], bias[biased]])
+        q = int(np.count_nonzero(used))
+        count = q + int(np.count_nonzero(biased))
+        found = LogGrid(steps).describe(message, own, count, adaptive=levels == "adaptive")
+        w, b = np.zeros((out, d)), np.zeros(out)
+        w[used], b[biased] = found[:q], found[q:]
+        return cls(steps=steps, weight=w, bias=b)
+
+
+def _shortest(layer: LogGridLayer) -> int:
+    """The variant with the fewest bits: support and levels do not mix, so each is chosen by itself."""
+    out, d = layer.weight.shape
+    used = layer.weight != 0
+    support = shortest(range(len(SUPPORTS)), lambda m, v: _support(m, SUPPORTS[v], used, out, d))
+    entries, grid = np.concatenate([layer.weight[used], layer.bias[layer.bias != 0]]), LogGrid(layer.steps)
+    levels = shortest(range(2), lambda m, v: grid.describe(m, entries, len(entries), adaptive=v == 1))
+    return 2 * support + levels
+
+
+def _support(message: Message, variant: str, used: np.ndarray | None, out: int, d: int) -> np.ndarray:
+    """The non-zero pattern (out, d)."""
+    if variant == "whole":
+        return _subset(message, None if used is None else used.ravel(), out * d).reshape(out, d)
+    if variant == "columns":
+        return _support(message, "rows", None if used is None else used.T, d, out).T
+    found = np.zeros((out, d), dtype=bool)
+    if variant == "rows":
+        for i in range(out):
+            found[i] = _subset(message, None if used is None else used[i], d)
+        return found
+    rows = _subset(message, None if used is None else np.asarray(used.any(axis=1)), out)
+    columns = _subset(message, None if used is None else np.asarray(used.any(axis=0)), d)
+    living = np.ix_(rows, columns)
+    inside = _subset(message, None if used is None else used[living].ravel(), int(rows.sum()) * int(columns.sum()))
+    found[living] = inside.reshape(int(rows.sum()), int(columns.sum()))
+    return found
+
+
+def _subset(message: Message, members: np.ndarray | None, n: int) -> np.ndarray:
+    """A set of n places: first its size, uniform on 0..n, then the set, uniform given its size; (n,) bool."""
+    size = message.number(n + 1, 0 if members is None else int(np.count_nonzero(members)))
+    message.book("header")
+    found = message.subset(n, size, members)
+    message.book("support")
+    return found
 
 
 def _fractions(steps: int) -> np.ndarray:
@@ -165,47 +206,3 @@ def _fractions(steps: int) -> np.ndarray:
         root = math.sqrt(root)
         table = np.column_stack([table, table * root]).ravel()
     return table
-
-
-def _support_bits(used: np.ndarray) -> dict[str, tuple[float, float]]:
-    """For each way to code the non-zero pattern (out, d): bits for the counts, bits for the places."""
-    out, d = used.shape
-    by_row, by_column, q = used.sum(axis=1), used.sum(axis=0), int(np.count_nonzero(used))
-    rows, columns = int(np.count_nonzero(by_row)), int(np.count_nonzero(by_column))
-    alive = [_set_bits(out, rows), _set_bits(d, columns), _set_bits(rows * columns, q)]
-    return {
-        "whole": _set_bits(used.size, q),
-        "alive": (sum(count for count, _ in alive), sum(where for _, where in alive)),
-        "rows": (out * math.log2(d + 1), float(_log2_choose(d, by_row).sum())),
-        "columns": (d * math.log2(out + 1), float(_log2_choose(out, by_column).sum())),
-    }
-
-
-def _set_bits(n: int, k: int) -> tuple[float, float]:
-    """Bits for the size k of a subset of n places, and for the subset of that size."""
-    return math.log2(n + 1), float(_log2_choose(n, k))
-
-
-def _value_bits(levels: np.ndarray) -> tuple[float, dict[str, float]]:
-    """Return header bits (which levels occur) and the bits for the sequence of levels, for each variant."""
-    low, high = int(levels.min()), int(levels.max())
-    width, q = high - low + 1, levels.size
-    counts = np.unique(levels, return_counts=True)[1]
-    logs = np.concatenate([[gammaln(q + width / 2), -gammaln(width / 2)], gammaln(0.5) - gammaln(counts + 0.5)])
-    sizes = abs(logs[0]) + abs(logs[1]) + np.abs(gammaln(counts + 0.5)).sum() + len(counts) * gammaln(0.5)
-    adaptive = max(0.0, float(logs.sum() + _GAMMALN_SLACK * sizes) / math.log(2.0))
-    header = _elias_gamma(2 * low if low > 0 else 1 - 2 * low) + _elias_gamma(width)
-    return header, {"uniform": q * math.log2(width), "adaptive": adaptive if width > 1 else 0.0}
-
-
-def _elias_gamma(m: int) -> int:
-    """Bits of Elias' gamma code for a whole number m >= 1."""
-    return 2 * m.bit_length() - 1
-
-
-def _log2_choose(n: int, k: np.ndarray | int) -> np.ndarray:
-    """log2 C(n, k), rounded up."""
-    k = np.asarray(k)
-    a, b, c = gammaln(n + 1.0), gammaln(k + 1.0), gammaln(n - k + 1.0)
-    bits = (a - b - c + _GAMMALN_SLACK * (a + b + c)) / math.log(2.0)
-    return np.where((k == 0) | (k == n), 0.0, bits)

@@ -6,7 +6,7 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
-from boundlab.codes.log_grid import LogGridCode
+from boundlab.codes.log_grid import LogGrid
 
 ROUNDING = 1e-14
 LOG_ROUNDING = 1e-11
@@ -15,14 +15,14 @@ LOG_ROUNDING = 1e-11
 
 @implements("boundlab_rounding_containment")
 def grid_error(steps: int) -> float:
-    """Return rho = 2^(1/(2 steps)) - 1, by which share `LogGridCode.round` moves a weight at most; rounded up.
+    """Return rho = 2^(1/(2 steps)) - 1, by which share `LogGrid.round` moves a weight at most; rounded up.
 
     It holds for weights of a size in [2^-1022, 2^1023]; smaller ones become 0, and above there may be no nearer level.
 
     Parameters
     ----------
     steps : int
-        Grid points for each factor of 2, as `LogGridCode` takes them.
+        Grid points for each factor of 2, as `LogGrid` takes them.
 
     Returns
     -------
@@ -31,14 +31,14 @@ def grid_error(steps: int) -> float:
     Raises
     ------
     InvalidParameter
-        If `steps` is no grid of `LogGridCode`.
+        If `steps` is no grid of `LogGrid`.
 
     Examples
     --------
     >>> round(grid_error(1), 6), round(grid_error(16), 6)
     (0.414214, 0.021897)
     """
-    return float(np.expm1(np.log(2.0) / (2 * LogGridCode(steps).steps))) * (1.0 + LOG_ROUNDING)
+    return float(np.expm1(np.log(2.0) / (2 * LogGrid(steps).steps))) * (1.0 + LOG_ROUNDING)
 
 
 @implements("boundlab_rounding_containment")

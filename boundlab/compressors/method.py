@@ -18,6 +18,7 @@ from boundlab._theory import implements
 from boundlab.coresets.alias import Multinomials
 from boundlab.coresets.inclusions import Inclusions
 from boundlab.coresets.threshold_sampling import threshold_probabilities
+from boundlab.nets.given_points import fingerprints
 from boundlab.nets.load import as_network
 from boundlab.nets.module_net import Batches, ModuleNet, batches
 from boundlab.nets.passes import Progress, recording
@@ -252,13 +253,6 @@ def _identity(net: Net, method: Method, points: np.ndarray | Batches, stream: li
             found.update(np.ascontiguousarray(value).tobytes())
     found.update(b"".join(stream) if callable(points) else np.ascontiguousarray(points).tobytes())
     return found.hexdigest()
-
-
-def fingerprints(points: np.ndarray) -> list[bytes]:
-    """One 128-bit digest per point of (points, ...): equal points, equal digests, in whatever precision they come."""
-    with np.errstate(over="ignore"):
-        rows = np.ascontiguousarray(points, dtype=np.float32) + np.float32(0.0)  # one zero
-    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
 
 
 def redraw(compression: Compression, rng: np.random.Generator) -> Network:

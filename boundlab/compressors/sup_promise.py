@@ -23,7 +23,8 @@ from boundlab.compressors.worst_case import WorstCase, worst_case_error
 from boundlab.coresets.absolute_sensitivity import multiplicative_share
 from boundlab.coresets.layer_coreset import passed_on
 from boundlab.network import Network
-from boundlab.records import Law, Premise, Record, Row, SamplePlan, Status
+from boundlab.promises import Premise, Status
+from boundlab.records import Law, Record, Row, SamplePlan
 
 UP = 1.0 + 1e-12
 

@@ -45,11 +45,25 @@ def empirical_bernstein(mean: float, variance: float, draws: int, delta: float) 
     >>> f"{empirical_bernstein(0.017, 1e-5, 1_500, 0.01):.4f}"
     '0.0255'
     """
+    return empirical_bernstein_nats(mean, variance, draws, -math.log(probability("delta", delta)))
+
+
+@implements("maurer2009_empirical_bernstein")
+def empirical_bernstein_nats(mean: float, variance: float, draws: int, nats: float) -> float:
+    """`empirical_bernstein` at delta = e^-nats, which may lie far below the smallest float; nats >= 0.
+
+    Examples
+    --------
+    >>> f"{empirical_bernstein_nats(0.4, 1e-3, 1_000_000, 2_000.0):.4f}"
+    '0.4067'
+    """
     draws = positive_int("draws", draws)
     if draws < 2:
         raise InvalidParameter(f"draws must be at least 2, got draws={draws!r}.")
     mean, variance = _within("mean", mean, 1.0), _within("variance", variance, 0.5)
-    level = math.log(2.0) - math.log(probability("delta", delta))
+    if not nats >= 0.0:
+        raise InvalidParameter(f"nats must be at least 0, got nats={nats!r}.")
+    level = math.log(2.0) + nats
     return (mean + math.sqrt(2.0 * variance * level / draws) + 7.0 * level / (3.0 * (draws - 1))) * _UP
 
 

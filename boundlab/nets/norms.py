@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from boundlab._errors import InvalidParameter
+from boundlab._errors import InvalidParameter, positive_int
 from boundlab._theory import implements
 from boundlab.network import Network
 
 _UP = 1.0 + 1e-12  # norms are rounded up: LAPACK's singular values and sums of n terms are off by far less
 
 
-@implements("bartlett2017_spectral")
+@implements("boundlab_certified_spectral_norm")
 def spectral_norm(weight: np.ndarray) -> float:
-    """Return the largest singular value of a matrix (out, in), rounded up."""
-    return float(np.linalg.norm(_matrix(weight), 2)) * _UP
+    """Return the largest singular value of a matrix (out, in), rounded up: a value that a factorisation has certified.
+
+    With A the smaller way round, m rows and k columns, the largest eigenvalue of A A^T in floating point is only a
+    guess at c = |A|². What certifies it is that the Cholesky factorisation of c I - A A^T runs to its end: then
+    |A|² <= c (1 + 2 (m + 1)(k + m + 2) u), u = 2^-53, whatever the rounding errors of the product, the difference and
+    the factorisation were. About 1e-10 above the truth at 784 x 300.
+    """
+    a = _matrix(weight)
+    top = float(np.abs(a).max())
+    if not math.isfinite(top):
+        raise InvalidParameter("weight must be finite, got NaN or infinite entries.")
+    if top == 0.0:
+        return 0.0
+    exponent = math.frexp(top)[1]
+    a = np.ldexp(a, -exponent)  # by a power of two, exactly: no entry overflows when squared
+    a = a if a.shape[0] <= a.shape[1] else a.T
+    gram = a @ a.T
+    slack = 2.0 * (len(a) + 1) * (sum(a.shape) + 2) * 2.0**-53
+    square = float(np.linalg.eigvalsh(gram)[-1]) * (1.0 + slack)
+    further = slack
+    while not exceeds(square, gram):
+        square *= 1.0 + further
+        further *= 2.0
+    return math.ldexp(math.sqrt(square * (1.0 + slack)), exponent) * _UP
+
+
+@implements("boundlab_certified_spectral_norm")
+def exceeds(square: float, gram: np.ndarray) -> bool:
+    """Whether the Cholesky factorisation of square I - gram runs to its end, gram being symmetric."""
+    difference = -gram
+    difference[np.diag_indices_from(gram)] += square
+    try:
+        np.linalg.cholesky(difference)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 @implements("bartlett2017_spectral")
@@ -81,6 +117,65 @@ def convolution_norm(kernel: np.ndarray, height: int, width: int) -> float:
         raise InvalidParameter(f"the map must be at least as large as the kernel, got {height} x {width}, {k.shape}.")
     frequencies = np.fft.fft2(k, (height, width)).transpose(2, 3, 0, 1)  # (height, width, out, in)
     return float(np.linalg.norm(frequencies, 2, axis=(-2, -1)).max()) * _UP
+
+
+@implements("boundlab_operator_chain")
+def padded_convolution_norm(
+    kernel: np.ndarray,
+    height: int,
+    width: int,
+    *,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+) -> float:
+    """Return an upper bound on the operator norm of a convolution with zero padding, of any padding and any stride.
+
+    A stride s makes a convolution of stride 1 on the s x s shifted and thinned copies of each channel. Its circular
+    norm on a map so large that nothing wraps around bounds the norm with zeros in place of wrapping, at every padding:
+    padding only chooses which of the outputs are kept.
+
+    Parameters
+    ----------
+    kernel : array (out, in, kh, kw)
+        Of one group.
+    height, width : int
+        Of the input map, without its padding.
+    stride, dilation : pairs of int, at least 1
+
+    Returns
+    -------
+    float
+        Rounded up. Attained in the limit of a large map; at stride 1 above the norm by the border effect alone.
+
+    Raises
+    ------
+    InvalidParameter
+        If the kernel is not 4-dimensional or a size is not positive.
+
+    Examples
+    --------
+    >>> kernel = np.ones((1, 1, 2, 2))
+    >>> [round(padded_convolution_norm(kernel, 8, 8, stride=(s, s)), 6) for s in (1, 2)]
+    [4.0, 2.0]
+    """
+    k = _kernel(kernel)
+    for axis, (step, gap) in enumerate(zip(stride, dilation, strict=True), 2):
+        step, gap = positive_int("stride", step), positive_int("dilation", gap)
+        spread = gap * (k.shape[axis] - 1) + 1
+        spread += -spread % step  # zeros, up to whole blocks of the stride
+        wide = np.zeros((*k.shape[:axis], spread, *k.shape[axis + 1 :]))
+        where = [slice(None)] * 4
+        where[axis] = slice(0, gap * (k.shape[axis] - 1) + 1, gap)
+        wide[tuple(where)] = k
+        k = wide
+    out, inside, kh, kw = (int(v) for v in k.shape)
+    sh, sw = stride
+    k = k.reshape(out, inside, kh // sh, sh, kw // sw, sw).transpose(0, 1, 3, 5, 2, 4)
+    k = k.reshape(out, inside * sh * sw, kh // sh, kw // sw)
+    # a shifted map of H entries touches at most ceil((H - 1)/s) + 1 blocks of s
+    rows = -(-(positive_int("height", height) - 1) // sh) + k.shape[2]
+    columns = -(-(positive_int("width", width) - 1) // sw) + k.shape[3]
+    return convolution_norm(k, rows, columns)
 
 
 @implements("sedghi2019_convolution_norm")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from boundlab.findings import Audit
-    from boundlab.records import Bound
+    from boundlab.promises import Bound
     from boundlab.verification.verdict import Verdict
 
 # Okabe and Ito's palette, safe for colour-blind readers.
@@ -97,13 +97,15 @@ def plot_terms(bounds: Sequence[tuple[str, Bound]], ax: Axes | None = None) -> A
     """Draw bounds as bars, stacked by their terms and cut at 1; vacuous ones say so."""
     ax = _axes(ax)
     palette = [BLUE, ORANGE, GREEN, SKY, GREY, RED]
+    # letters of 7 points that fit into a bar of length 1, a little less than that
+    letters = 10.0 * ax.get_position().width * ax.figure.get_figure(root=True).get_figwidth()
     for k, (_, bound) in enumerate(bounds):
         left = 0.0
         for j, (term, value) in enumerate(bound.terms):
             width = max(0.0, min(value, 1.0 - left))
             if width > 0.004:
                 ax.barh(k, width, left=left, color=palette[j % len(palette)], height=0.55, edgecolor="white")
-                if width > 0.12:
+                if len(term) < letters * width:  # a name that its bar would cut off stands in the table alone
                     ax.text(left + width / 2, k, term, ha="center", va="center", fontsize=7, color="white")
             left += width
         size = f"{bound.raw:.3f}" if bound.raw < 10 else (f"{bound.raw:.1e}" if math.isfinite(bound.raw) else "∞")

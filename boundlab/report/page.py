@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from boundlab.findings import Audit
-    from boundlab.records import Bound, Row
+    from boundlab.promises import Bound
+    from boundlab.records import Row
 
 Column = tuple[str, Callable[[Any], str]]
 WORDS = ("vacuous", "violated", "void", "upheld", "checked", "holds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from boundlab.records import Bound, Certificate, Status
+from boundlab.promises import Bound, Certificate, Status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,7 +13,8 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive_int, probability
 from boundlab._theory import implements
-from boundlab.records import Premise, Record, Row, Status
+from boundlab.promises import Premise, Status
+from boundlab.records import Record, Row
 from boundlab.verification.claim import Claim
 from boundlab.verification.run import verify
 from boundlab.verification.running.course import one_pool

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from boundlab.nets.importance import sensitivities
 from boundlab.network import Layer
-from tests.benchmarks import draws, torchprune, trials
+from tests.benchmarks import binomial, draws, torchprune, trials
 from tests.benchmarks.timing import Pair, best_of
 
 
@@ -51,7 +51,9 @@ def main() -> None:
     numba.set_num_threads(1)
     torch.set_num_threads(1)
     with threadpool_limits(1):
-        for pair in itertools.chain(sensitivity_pairs(), torchprune.pairs(), draws.pairs(), trials.pairs()):
+        for pair in itertools.chain(
+            sensitivity_pairs(), torchprune.pairs(), draws.pairs(), trials.pairs(), binomial.pairs()
+        ):
             ours, theirs = f"{pair.ours * 1e3:.2f}", f"{pair.theirs * 1e3:.2f}"
             table.add_row(pair.what, ours, pair.peer, theirs, f"{pair.theirs / pair.ours:.1f}")
     Console(width=120).print(table)

@@ -1,0 +1,196 @@
+"""Compression implies generalization: the compressed net is bounded through the margins of the original."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from boundlab._errors import InvalidParameter, positive_int
+from boundlab._theory import implements
+from boundlab.bounds.compressed_class import SHAPE, compressed_risk, margin_radius, priced
+from boundlab.bounds.generalization_bound import (
+    IID,
+    GeneralizationBound,
+    Subject,
+    chance,
+    compression_of,
+    count_errors,
+    evidence,
+    telescope,
+)
+from boundlab.bounds.occam import MESSAGE_PREMISES
+from boundlab.nets.margin import margins
+from boundlab.network import Network
+from boundlab.promises import Bound, Premise, Status
+from boundlab.records import Compression
+
+_UP = 1.0 + 1e-14
+
+
+@implements("arora2018_random_failures", "arora2018_margin")
+def fewest_losses(own: np.ndarray, moved: np.ndarray) -> tuple[float, int, int]:
+    """Return the gamma at which k + m is smallest, with k = #{margin of f <= 2 gamma} and m = #{deviation > gamma}.
+
+    Each point that the compressed net gets wrong is counted at every gamma, so that the best one may be picked.
+
+    Parameters
+    ----------
+    own : array (points,)
+        Margins of the original f.
+    moved : array (points,), positive
+        max_j |f_j - g_j|, rounded up.
+
+    Returns
+    -------
+    tuple of float, int, int
+        gamma, k and m.
+
+    Examples
+    --------
+    >>> fewest_losses(np.array([5.0, 3.0, 0.1]), np.array([0.5, 9.0, 1.0]))
+    (1.0, 1, 1)
+    """
+    gammas = np.unique(moved)  # between two of them only k grows
+    small = np.searchsorted(np.sort(own), margin_radius(1.0) * gammas, side="right")
+    failed = len(moved) - np.searchsorted(np.sort(moved), gammas, side="right")
+    best = int(np.argmin(small + failed))
+    return float(gammas[best]), int(small[best]), int(failed[best])
+
+
+@implements("arora2018_random_failures", "arora2018_margin", "arora2018_helper_string")
+@dataclass(frozen=True, kw_only=True)
+class AroraMargin(GeneralizationBound):
+    """Risk of the compressed net g from the margins of the original f, on the examples that f was trained on.
+
+        R(g) <= Bin+( k + m, n, delta P(g) ),    k = #{margin of f <= 2 gamma},   m = #{max_j |f_j - g_j| > gamma},
+
+    for all g and gamma at once, with probability at least 1 - delta. k + m is never below the errors of g, so that the
+    Occam bound of g itself, ``facts["occam"]``, is never larger: what the theorem adds is the reason why g is right.
+
+    Three kinds of randomness in a compression are told apart:
+
+    1. bits that are fixed before the data, a *helper string*, are free; the best of N strings costs ln N;
+    2. what was drawn with probabilities computed from the data or from the trained weights is a function of the data:
+       a seed does not make it free, its *outcome* is paid for. So it is here, unless `message_nats` is given: g is
+       coded whole, whoever drew it;
+    3. a guarantee that fails for some inputs enters with the number m of training points where it did fail for the
+       net as drawn. It is counted, not bounded.
+
+    The net certified is the compressed net as a code holds it (``priced``), not the original.
+
+    Parameters
+    ----------
+    delta : float
+        In (0, 1).
+    helper_seeds : int
+        N >= 1: helper strings, fixed before the data, among which the compression was chosen by looking.
+    message_nats : float, optional
+        -ln of the prior of g given its helper string, at least 0: for a compression that is rebuilt from the string
+        and from a message, such as the coefficients of random projections. The net certified is then
+        ``compression.net`` as it is, and that the message has this price is assumed. None, the default: g is coded
+        whole, a helper string saves nothing, and ln N is paid all the same.
+    name : str
+        What a table calls it.
+
+    Raises
+    ------
+    InvalidParameter
+        If a parameter is out of its range.
+    PremiseViolated
+        On evaluation, if it is asked about a net instead of the compression of one.
+
+    Notes
+    -----
+    Source: Arora, Ge, Neyshabur and Zhang (2018), arXiv:1802.05296, Theorem 2.1, as we understand the paper, which has
+    the margin gamma in the place of 2 gamma; with that it is false (``arora2018_margin``).
+    """
+
+    name: str = "Arora et al., margins of the original"
+    helper_seeds: int = 1
+    message_nats: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_int("helper_seeds", self.helper_seeds)
+        if self.message_nats is not None and not 0.0 <= self.message_nats < math.inf:
+            raise InvalidParameter(f"message_nats must be finite and at least 0, got {self.message_nats!r}.")
+
+    def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
+        """Pick the code's grid and gamma with the smallest bound; rounded up."""
+        compression = compression_of(net)
+        x, y = evidence(compression, x, y)
+        n, original = len(x), compression.original
+        original.require_finite(x)
+        f = original(x)
+        own, candidates = margins(f, y), []
+        for g, nats in self._outcomes(compression):
+            g.require_finite(x)
+            moved = np.nextafter(np.abs(f - g(x)).max(axis=1), math.inf)
+            gamma, small, failed = fewest_losses(own, moved)
+            candidates.append((compressed_risk(small, failed, n, nats, self.delta), nats, gamma, small, failed, g))
+        value, nats, gamma, small, failed, g = min(candidates, key=lambda c: c[:2])
+        errors = count_errors(g, x, y)
+        return Bound(
+            name=self.name,
+            terms=telescope(
+                ("margin loss of the original", "failures", "confidence", "description"),
+                (small / n, (small + failed) / n, compressed_risk(small, failed, n, 0.0, self.delta), value),
+            ),
+            delta=self.delta,
+            theorem="arora2018_random_failures",
+            chance=chance(compression),
+            premises=self._premises(failed, n, gamma),
+            facts={
+                "gamma": gamma,
+                "margin_errors": small,
+                "failed": failed,
+                "phi": failed / n,
+                "nats": nats,
+                "nnz": g.nnz,
+                "errors": errors,
+                "n": n,
+                "occam": compressed_risk(errors, 0, n, nats, self.delta),
+            },
+        )
+
+    def _outcomes(self, compression: Compression) -> list[tuple[Network, float]]:
+        """The nets that can be certified, each with its price; rounded up."""
+        choice = math.log(self.helper_seeds) * _UP
+        if self.message_nats is not None:
+            return [(compression.net, (self.message_nats + choice) * _UP)]
+        return [(g, (nats + choice) * _UP) for g, nats in priced(compression.net)]
+
+    def _premises(self, failed: int, n: int, gamma: float) -> tuple[Premise, ...]:
+        """What is known of the examples, of the code, and of each of the three kinds of randomness."""
+        counted = Premise(
+            text="where the compression fails on an input, the failure is counted on the net as drawn",
+            status=Status.CHECKED,
+            evidence=f"{failed} of {n} examples deviate by more than {gamma:.3g}",
+            numbers={"phi": failed / n},
+        )
+        if self.message_nats is None:
+            outcome = Premise(
+                text="what was drawn by looking at the data or the weights is paid for",
+                status=Status.CHECKED,
+                evidence="the compressed net is coded whole, whatever drew it, and no helper string is used",
+            )
+            return *MESSAGE_PREMISES, outcome, counted
+        return (
+            IID,
+            SHAPE,
+            Premise(
+                text=f"the net is rebuilt from a message of {self.message_nats:g} nats and one of {self.helper_seeds} "
+                "helper strings that are fixed before the data",
+                status=Status.ASSUMED,
+                evidence="a property of the compression, which its result does not show",
+            ),
+            Premise(
+                text="the message holds all that was drawn with probabilities computed from the data or the weights",
+                status=Status.ASSUMED,
+                evidence="the seed of such a draw is no helper string: the net then depends on seed and data",
+            ),
+            counted,
+        )

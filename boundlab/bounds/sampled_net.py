@@ -1,0 +1,272 @@
+"""One coreset, drawn once: paid at ln Q/P of the draw, the entropy of its coins given back.
+
+Row by row m edges are drawn with replacement in proportion to |w_j|; the counts, with the signs of the weights and one
+scale, are the row of the net. The law Q of the counts may depend on the data in any way. What is drawn is determined by
+Q itself: its coins are a hash of it, so that nobody can draw twice without changing Q.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from boundlab._errors import InvalidParameter, positive_int
+from boundlab._theory import implements
+from boundlab.bounds.generalization_bound import GeneralizationBound, Subject, telescope
+from boundlab.bounds.occam import MESSAGE_PREMISES, chain_and_evidence
+from boundlab.bounds.occam_pyramid import NORMS, behind_front, descend
+from boundlab.bounds.pac_bayes import log_xi
+from boundlab.bounds.single_draw import single_draw
+from boundlab.codes.counts import draw_log_probability
+from boundlab.codes.pyramid import SCALES, PyramidLayer
+from boundlab.nets.feedforward import FeedForward
+from boundlab.nets.net_message import NetMessage, decode, encode
+from boundlab.network import misclassified
+from boundlab.promises import Bound, Premise, Status
+
+FORMAT = b"boundlab sampled net 1"
+"""Part of what the coins are a hash of: another format would be another draw."""
+_RESOLUTION = 1 << 14  # the largest frequency of a row
+_UP = 1.0 + 1e-14
+
+
+@implements("boundlab_hashed_draw")
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SampledLaw:
+    """Q: for each layer how often each edge is drawn, the number of draws of a row, and all that is not drawn.
+
+    `frequencies` is a chain whose layers hold, in the place of counts, whole frequencies with the signs of the weights:
+    a row draws edge j with probability |f_j| / sum |f|. `norms` are the draws m of each layer's rows.
+    """
+
+    frequencies: FeedForward
+    norms: tuple[int, ...]
+
+    @property
+    def data(self) -> bytes:
+        """The law as bytes, `read_law` reads it: how many norms, the norms, the message of the frequencies."""
+        head = np.array([len(self.norms), *self.norms], "<u4").tobytes()
+        return head + encode(self.frequencies).data
+
+    def drawn(self) -> FeedForward:
+        """The one net that this law draws: its coins are SHAKE-256 of `FORMAT` and the law's own bytes."""
+        return self.draw(_coins(FORMAT + self.data))
+
+    def draw(self, coins: Iterator[np.ndarray]) -> FeedForward:
+        """A net by given coins: arrays of uniform 64-bit words."""
+        layers = [_draw(layer, m, coins) for layer, m in zip(self._laws, self.norms, strict=True)]
+        return self.frequencies.with_layers(layers)
+
+    def log_probability(self, net: FeedForward) -> float:
+        """The log-probability ln Q(net), rounded up; -inf for a net that it does not draw."""
+        total, size = [], 0.0
+        for law, own, m in zip(self._laws, net.layers, self.norms, strict=True):
+            if not isinstance(own, PyramidLayer) or not _agree(law, own, m):
+                return -math.inf
+            for f, z in zip(np.abs(law.z), own.z, strict=True):
+                if f.any():
+                    total.append(draw_log_probability(np.abs(z), f / f.sum()))
+                    size += m  # f / f.sum() is rounded: m logarithms move by 2^-52 each
+        return math.fsum(total) + 2.0**-51 * (size + math.fsum(map(abs, total)))
+
+    @property
+    def _laws(self) -> list[PyramidLayer]:
+        return [layer for layer in self.frequencies.layers if isinstance(layer, PyramidLayer)]
+
+
+def read_law(data: bytes, features: int) -> SampledLaw:
+    """Read the bytes of a law on points of `features` numbers.
+
+    Raises
+    ------
+    InvalidParameter
+        If they are none.
+    """
+    count = int(np.frombuffer(data[:4].ljust(4, b"\0"), "<u4")[0])
+    norms = tuple(int(m) for m in np.frombuffer(data[4 : 4 + 4 * min(count, 10_000)], "<u4"))
+    law = SampledLaw(frequencies=decode(data[4 + 4 * len(norms) :], features).net, norms=norms)
+    kinds = [type(layer) for layer in law.frequencies.layers]
+    if (
+        len(norms) != count
+        or len(kinds) != count
+        or set(kinds) != {PyramidLayer}
+        or not 0 < min(norms) <= max(norms) <= 2**24
+    ):
+        raise InvalidParameter(f"a law must have 1..2^24 draws for each of its layers, got {count} numbers of draws.")
+    return law
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SampledDraw:
+    """The net that a law drew, its message, and its errors on the examples."""
+
+    law: SampledLaw
+    message: NetMessage
+    errors: int
+    n: int
+
+    @property
+    def log_ratio(self) -> float:
+        """The price ln Q/P of the net, P = 256^-bytes of its message; rounded up."""
+        parts = (self.message.nats, self.law.log_probability(self.message.net))
+        return math.fsum(parts) + 1e-14 * math.fsum(map(abs, parts))
+
+    def value(self, delta: float) -> float:
+        """kl^-1(k/n, (ln Q/P + ln(xi(n)/delta))/n), rounded up."""
+        return single_draw(self.errors / self.n, self.log_ratio, self.n, delta)
+
+
+@implements("rivasplata2020_single_draw", "boundlab_bits_back", "boundlab_hashed_draw", "boundlab_certain_margins")
+@dataclass(frozen=True, kw_only=True)
+class SampledNet(GeneralizationBound):
+    """Risk of one coreset of the net, drawn once by a hash of its own law.
+
+    With probability at least 1 - delta over the n examples and the draw
+
+        R(h) <= kl^-1( r(h), (ln Q(h)/P(h) + ln(xi(n)/delta)) / n ),        P(h) = 256^-bytes of the message of h
+
+    Numbers of draws are searched for on the first examples, with coins of their own. Scales, biases, signs, numbers of
+    draws and sizes are functions of the data and cost what the message takes; the counts cost ln Q/P, message less
+    surprise. The net certified is the one drawn: `drawn` returns it.
+
+    Parameters
+    ----------
+    delta : float
+        In (0, 1).
+    points, trials : int
+        How many examples the search looks at, how many numbers of draws it tries.
+    name : str
+        What a table calls it.
+
+    Raises
+    ------
+    InvalidParameter
+        If delta, points or trials are out of range.
+
+    Notes
+    -----
+    Rivasplata et al. (2020), as we understand the paper; ``rivasplata2020_single_draw``, ``boundlab_bits_back``.
+    """
+
+    name: str = "single draw, sampled coreset"
+    points: int = 5_000
+    trials: int = 40
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_int("points", self.points)
+        positive_int("trials", self.trials)
+
+    def drawn(self, net: Subject | FeedForward, x: Any, y: Any) -> SampledDraw:
+        """Find the law, draw the net, count its errors."""
+        chain, x, y = chain_and_evidence(net, x, y)
+        inner, first = behind_front(chain, x[: self.points])
+        labels = y[: self.points]
+
+        def value(place: tuple[int, ...]) -> float:
+            law = law_of(inner, [NORMS[k] for k in place])
+            found = law.draw(_coins(b"search" + repr(place).encode()))
+            errors = round(misclassified(found(first), labels) * len(x) / len(first))
+            return SampledDraw(law=law, message=encode(found), errors=errors, n=len(x)).value(self.delta)
+
+        places = len(chain.layers)
+        best = descend(value, (14,) * places, (len(NORMS),) * places, self.trials)
+        law = law_of(chain, [NORMS[k] for k in best])
+        found = law.drawn()
+        return SampledDraw(law=law, message=encode(found), errors=found.count_errors(x, y), n=len(x))
+
+    def __call__(self, net: Subject | FeedForward, x: Any, y: Any) -> Bound:
+        """Find the law, draw once, and evaluate the bound; rounded up."""
+        return self.bound_of(self.drawn(net, x, y))
+
+    def bound_of(self, drawn: SampledDraw) -> Bound:
+        """The bound of a net that was drawn before."""
+        n, ratio = drawn.n, drawn.log_ratio
+        empty = single_draw(drawn.errors / n, 0.0, n, self.delta)
+        return Bound(
+            name=self.name,
+            terms=telescope(
+                ("empirical risk", "confidence", "draw"), (drawn.errors / n, empty, drawn.value(self.delta))
+            ),
+            delta=self.delta,
+            theorem="rivasplata2020_single_draw",
+            chance=1.0 - 1.0 / drawn.message.net.classes,
+            premises=(
+                *MESSAGE_PREMISES,
+                Premise(
+                    text="the net is the one draw of a law that was not changed after it had been drawn from",
+                    status=Status.ASSUMED,
+                    evidence="the coins are a hash of the law, so that a second draw needs a second law; that none was "
+                    "looked at is the user's word",
+                ),
+            ),
+            facts={
+                "nats": ratio,
+                "message_nats": drawn.message.nats,
+                "log_probability": drawn.law.log_probability(drawn.message.net),
+                "log_xi": log_xi(n),
+                "occam_of_the_outcome": (drawn.message.nats - math.log(self.delta)) * _UP,
+                "errors": drawn.errors,
+                "n": n,
+            },
+        )
+
+
+def law_of(net: FeedForward, norms: list[int]) -> SampledLaw:
+    """Frequencies in proportion to |w_j|, the largest of a row at 2^14; scales |w|_1 / m and biases on their grids."""
+    layers = []
+    for own, m in zip(net.layers, norms, strict=True):
+        size = np.abs(own.weight)
+        top = size.max(axis=1, keepdims=True)
+        f = np.rint(np.divide(size * _RESOLUTION, top, out=np.zeros_like(size), where=top > 0)).astype(np.int64)
+        scale = size.sum(axis=1) / m
+        levels = np.zeros(len(f), np.int64)
+        levels[scale > 0] = SCALES.levels(scale[scale > 0])
+        z = np.where(own.weight < 0, -f, f)
+        layers.append(PyramidLayer(z=z, levels=levels, bias=SCALES.nearest(own.bias)))
+    return SampledLaw(frequencies=net.with_layers(layers), norms=tuple(norms))
+
+
+def _draw(law: PyramidLayer, m: int, coins: Iterator[np.ndarray]) -> PyramidLayer:
+    z = np.zeros_like(law.z)
+    for i, f in enumerate(law.z):
+        ends = np.cumsum(np.abs(f))
+        if ends[-1]:
+            edges = np.searchsorted(ends, _below(int(ends[-1]), m, coins), side="right")
+            z[i] = np.sign(f) * np.bincount(edges, minlength=len(f))
+    return PyramidLayer(z=z, levels=law.levels, bias=law.bias)
+
+
+def _below(n: int, count: int, coins: Iterator[np.ndarray]) -> np.ndarray:
+    """`count` whole numbers, uniform below n: words beyond the last multiple of n are thrown away."""
+    last = np.uint64((2**64 // n) * n - 1)
+    found = np.zeros(0, np.uint64)
+    while len(found) < count:
+        words = next(coins)
+        found = np.concatenate([found, words[words <= last][: count - len(found)]])
+    return (found % np.uint64(n)).astype(np.int64)
+
+
+def _coins(seed: bytes) -> Iterator[np.ndarray]:
+    """Blocks of 64-bit words: SHAKE-256 of the seed's digest and the number of the block."""
+    key = hashlib.sha256(seed).digest()
+    for block in range(2**63):
+        yield np.frombuffer(hashlib.shake_256(key + block.to_bytes(8, "big")).digest(4096), "<u8")
+    raise AssertionError("2^63 blocks are never used up.")
+
+
+def _agree(law: PyramidLayer, own: PyramidLayer, m: int) -> bool:
+    """Whether the law draws such a layer: its signs, m draws in each row that has any, its scales and biases."""
+    drawn = np.abs(own.z).sum(axis=1)
+    return bool(
+        own.z.shape == law.z.shape
+        and np.all((own.z == 0) | (np.sign(own.z) == np.sign(law.z)))
+        and np.array_equal(drawn, np.where(law.z.any(axis=1), m, 0))
+        and np.array_equal(own.levels[drawn > 0], law.levels[drawn > 0])
+        and np.array_equal(own.bias, law.bias)
+    )

@@ -1,0 +1,188 @@
+"""The certificate: what is claimed, the net as a message, what was paid, and what has to be believed; as JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boundlab._errors import InvalidParameter, one_line, probability
+from boundlab.files import readable_file, write_atomically
+from boundlab.records import Record, Row
+
+FORMAT = "boundlab risk certificate 1"
+LARGEST = 1 << 28
+"""The most bytes that a certificate may have."""
+
+
+class Kind(StrEnum):
+    """What the price of the net is."""
+
+    OCCAM = "occam"  # its message: any net, however it was found
+    SINGLE_DRAW = "single draw"  # ln Q/P: the one net that a law has drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class RiskCertificate(Record):
+    """With probability at least 1 - delta over the n examples (and the draw), the net in `message` has risk <= `bound`.
+
+    Occam: bound = Bin+(errors, n, delta 2^-8 bytes). Single draw: bound = kl^-1(errors/n, (ln Q/P + ln(xi(n)/delta))/n)
+    with P = 2^-8 bytes of the message and Q the law. `errors` counts, in exact arithmetic, ties as errors.
+    """
+
+    kind: Kind
+    bound: float
+    delta: float
+    errors: int
+    n: int
+    classes: int
+    features: int
+    message: bytes
+    law: bytes  # empty for Occam
+    paid: Mapping[str, Any]  # what the message says, in bits; the draw, in nats
+    data: Mapping[str, str]  # name and digest of the examples
+
+    def __post_init__(self) -> None:
+        probability("delta", self.delta)
+        if not 0 <= self.errors <= self.n or self.n < 1 or not 0.0 < self.bound <= 1.0:
+            raise InvalidParameter(
+                f"a certificate must have errors in 0..n and a bound in (0, 1], got {self.errors} of {self.n}, "
+                f"{self.bound!r}."
+            )
+        if (self.kind is Kind.SINGLE_DRAW) != bool(self.law):
+            raise InvalidParameter("a certificate must hold a law if, and only if, its net was drawn from one.")
+
+    @property
+    def nats(self) -> float:
+        """The price of the net, ln 1/P or ln Q/P."""
+        return float(self.paid["nats"])
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What no file can show."""
+        common = (
+            "the n examples are i.i.d. from the distribution whose risk is bounded",
+            "delta was fixed before the examples, as was what was done to a point before it became one",
+        )
+        once = "the law was not changed after its draw had been seen, and its hash is as good as coins"
+        return (*common, once) if self.kind is Kind.SINGLE_DRAW else common
+
+    @property
+    def text(self) -> str:
+        """The file: JSON with sorted keys, one way to write each certificate."""
+        fields = {
+            "format": FORMAT,
+            "kind": str(self.kind),
+            "claim": {
+                "bound": self.bound,
+                "delta": self.delta,
+                "errors": self.errors,
+                "n": self.n,
+                "classes": self.classes,
+            },
+            "features": self.features,
+            "message": base64.b64encode(self.message).decode(),
+            "law": base64.b64encode(self.law).decode(),
+            "paid": dict(self.paid),
+            "data": dict(self.data),
+            "measured": "errors of the net in the message, in exact arithmetic; ties, and margins that rounding leaves "
+            "open, are errors",
+            "assumed": list(self.assumed),
+        }
+        return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file, whole or not at all, and return its path."""
+        target = Path(path)
+        write_atomically({target: self.text})
+        return target
+
+    def rows(self) -> list[Row]:
+        """One line."""
+        return [
+            {
+                "kind": str(self.kind),
+                "bound": self.bound,
+                "delta": self.delta,
+                "train_error": self.errors / self.n,
+                "n": self.n,
+                "bytes": len(self.message),
+                "nats": self.nats,
+                "data": self.data.get("name", ""),
+            }
+        ]
+
+
+def read_certificate(path: str | Path) -> RiskCertificate:
+    """Read a certificate file, strictly: its bytes must be those that its content would be written with.
+
+    Raises
+    ------
+    InvalidParameter
+        If the file is none, larger than 2^28 bytes, of another format, or not in its one form.
+    """
+    readable_file(str(path), "certificate")
+    if Path(path).stat().st_size > LARGEST:
+        raise InvalidParameter(f"a certificate must have at most {LARGEST} bytes, got {Path(path).stat().st_size}.")
+    try:
+        text = Path(path).read_bytes().decode("ascii")
+        found = json.loads(text)
+        if found["format"] != FORMAT:
+            raise InvalidParameter(f"a certificate must be of format {FORMAT!r}, got {str(found['format'])[:80]!r}.")
+        certificate = _from_fields(found)
+    except InvalidParameter:
+        raise
+    except Exception as fault:
+        raise InvalidParameter(f"{path} must be a certificate as boundlab writes it, got {one_line(fault)}.") from None
+    if certificate.text != text:
+        raise InvalidParameter(f"{path} must be in the one form that boundlab writes, got another text.")
+    return certificate
+
+
+def _from_fields(found: dict[str, Any]) -> RiskCertificate:
+    claim = found["claim"]
+    for name in ("errors", "n", "classes"):
+        if type(claim[name]) is not int:
+            raise InvalidParameter(f"{name} must be a whole number, got {claim[name]!r}.")
+    for name in ("bound", "delta"):
+        if type(claim[name]) is not float or not math.isfinite(claim[name]):
+            raise InvalidParameter(f"{name} must be a finite number, got {claim[name]!r}.")
+    if type(found["features"]) is not int or found["features"] < 1:
+        raise InvalidParameter(f"features must be a whole number of at least 1, got {found['features']!r}.")
+    return RiskCertificate(
+        kind=Kind(found["kind"]),
+        bound=claim["bound"],
+        delta=claim["delta"],
+        errors=claim["errors"],
+        n=claim["n"],
+        classes=claim["classes"],
+        features=found["features"],
+        message=_bytes(found["message"]),
+        law=_bytes(found["law"]),
+        paid=found["paid"],
+        data={str(k): str(v) for k, v in found["data"].items()},
+    )
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError, TypeError) as fault:
+        raise InvalidParameter(f"a message must be base64, got {one_line(fault)}.") from None
+
+
+def digest_of(x: np.ndarray, y: np.ndarray) -> str:
+    """The blake2b-128 digest, in hex, of examples: points (n, features) as float64, labels (n,) as int64."""
+    found = hashlib.blake2b(repr(x.shape).encode(), digest_size=16)
+    found.update(np.ascontiguousarray(x, "<f8").data)
+    found.update(np.ascontiguousarray(y, "<i8").data)
+    return found.hexdigest()

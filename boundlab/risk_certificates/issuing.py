@@ -1,0 +1,74 @@
+"""From a net and its examples to a certificate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boundlab._errors import InvalidParameter
+from boundlab.bounds.generalization_bound import Subject
+from boundlab.bounds.occam import CodedNet, MessageBound, chain_and_evidence
+from boundlab.bounds.sampled_net import SampledDraw, SampledNet
+from boundlab.nets.feedforward import FeedForward
+from boundlab.nets.net_message import NetMessage
+from boundlab.risk_certificates.certificate import Kind, RiskCertificate, digest_of
+
+
+def issue_certificate(
+    net: Subject | FeedForward, method: MessageBound | SampledNet, x: Any, y: Any, *, data: str = ""
+) -> RiskCertificate:
+    """Bring a net into a message, measure it, and certify its risk.
+
+    Parameters
+    ----------
+    net : Network, ModuleNet, compression or FeedForward
+    method : OccamPyramid, Occam or SampledNet
+        How the net is brought onto a codebook, and what its price is. It holds delta.
+    x : array (n, ...)
+        The examples, as the net reads them; whatever is done to raw data before that must be fixed before the data.
+    y : array (n,)
+        Their labels.
+    data : str
+        What the examples are called in the file.
+
+    Returns
+    -------
+    RiskCertificate
+        ``.save("net.cert")`` writes it; `check_certificate` accepts it on the same examples.
+
+    Raises
+    ------
+    PremiseViolated
+        If the net holds what no message says, such as the statistics of batch norms.
+    UnsupportedLayer
+        If it is no chain of operations that a message can name.
+    """
+    if isinstance(method, SampledNet):
+        found: CodedNet | SampledDraw = method.drawn(net, x, y)
+        kind, law, nats = Kind.SINGLE_DRAW, found.law.data, found.log_ratio
+        extra = {"log_probability": found.law.log_probability(found.message.net)}
+    elif isinstance(method, MessageBound):
+        found = method.coded(net, x, y)
+        kind, law, nats, extra = Kind.OCCAM, b"", found.message.nats, {}
+    else:
+        raise InvalidParameter(f"method must be OccamPyramid(), Occam() or SampledNet(), got {type(method).__name__}.")
+    message = found.message
+    _, points, labels = chain_and_evidence(net, x, y)
+    return RiskCertificate(
+        kind=kind,
+        bound=found.value(method.delta),
+        delta=method.delta,
+        errors=found.errors,
+        n=found.n,
+        classes=message.net.classes,
+        features=message.net.features,
+        message=message.data,
+        law=law,
+        paid={**paid_of(message), **extra, "nats": nats},
+        data={"name": data, "digest": digest_of(points, labels)},
+    )
+
+
+def paid_of(message: NetMessage) -> dict[str, Any]:
+    """What the message says, in bits: all together, by layers, and by what is said; each to a thousandth."""
+    parts = {name: round(bits, 3) for name, bits in sorted(message.paid.items())}
+    return {"bits": message.bits, "layers": [round(bits, 3) for bits in message.layer_bits], **parts}

@@ -1,0 +1,234 @@
+"""Certificates as files: issued, read strictly, verified by somebody who believes nothing but the message."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import boundlab as bl
+from boundlab._errors import InvalidParameter, PremiseViolated, UnsupportedLayer
+from boundlab.bounds.occam import Occam
+from boundlab.bounds.occam_pyramid import OccamPyramid, descend
+from boundlab.bounds.sampled_net import SampledNet, law_of, read_law
+from boundlab.nets.feedforward import AveragePool, FeedForward, Linear, Relu, Rescale, Reshape, feed_forward
+from boundlab.nets.module_net import ModuleNet
+from boundlab.nets.net_message import decode
+from boundlab.nets.prepared import prepared
+from boundlab.network import Layer, Network
+from boundlab.risk_certificates import RiskCertificate, check_certificate, issue_certificate, read_certificate
+
+METHODS = [OccamPyramid(trials=8), Occam(), SampledNet(trials=4)]
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[Network, np.ndarray, np.ndarray]:
+    """Two classes told apart by one direction, 4,000 points, and a net that nearly knows it."""
+    rng = np.random.default_rng(0)
+    x = rng.random((4_000, 6))
+    y = ((x[:, 0] + x[:, 1] > x[:, 2] + x[:, 3]) ^ (rng.random(4_000) < 0.05)).astype(np.int64)
+    direction = np.array([1.0, 1.0, -1.0, -1.0, 0.02, -0.01])
+    hidden = Layer(weight=np.stack([-direction, direction]), bias=np.array([0.01, 0.0]), relu=True)
+    return Network(layers=(hidden, Layer(weight=np.eye(2), bias=np.zeros(2), relu=False))), x, y
+
+
+@pytest.fixture(scope="module")
+def issued(world: tuple[Network, np.ndarray, np.ndarray]) -> list[RiskCertificate]:
+    return [issue_certificate(world[0], method, *world[1:], data="a world") for method in METHODS]
+
+
+def test_a_certificate_is_accepted_on_its_own_examples(
+    world: tuple[Network, np.ndarray, np.ndarray], issued: list[RiskCertificate], tmp_path: Path
+) -> None:
+    for certificate in issued:
+        found = check_certificate(read_certificate(certificate.save(tmp_path / "net.cert")), *world[1:])
+        assert found.valid, found.faults
+        assert found.same_data
+        assert found.errors == certificate.errors
+        assert certificate.bound < 0.5
+        assert found.to_dict()["train_error"] == certificate.errors / 4_000
+
+
+def test_what_is_written_is_read_back_whole(issued: list[RiskCertificate], tmp_path: Path) -> None:
+    for certificate in issued:
+        again = read_certificate(certificate.save(tmp_path / "net.cert"))
+        assert again == certificate
+        assert again.save(tmp_path / "again.cert").read_bytes() == (tmp_path / "net.cert").read_bytes()
+
+
+def test_a_bound_below_the_issued_one_is_refused(
+    world: tuple[Network, np.ndarray, np.ndarray], issued: list[RiskCertificate]
+) -> None:
+    for certificate in issued:
+        for share in (1e-9, 1e-3, 0.5):
+            found = check_certificate(replace(certificate, bound=certificate.bound * (1 - share)), *world[1:])
+            assert not found.valid
+            assert "does not follow" in " ".join(found.faults)
+        assert check_certificate(replace(certificate, bound=1.0), *world[1:]).valid
+
+
+def test_fewer_errors_and_smaller_prices_than_the_true_ones_are_refused(
+    world: tuple[Network, np.ndarray, np.ndarray], issued: list[RiskCertificate]
+) -> None:
+    for certificate in issued:
+        found = check_certificate(replace(certificate, errors=0), *world[1:])
+        assert certificate.errors > 0
+        assert "errors on" in found.faults[0]
+        cheaper = replace(certificate, paid={**certificate.paid, "bits": certificate.paid["bits"] - 8})
+        assert "what the file says was paid" in check_certificate(cheaper, *world[1:]).faults[0]
+        smaller = replace(certificate, delta=certificate.delta / 2)
+        assert not check_certificate(smaller, *world[1:]).valid
+
+
+def test_other_examples_are_judged_for_what_they_are(
+    world: tuple[Network, np.ndarray, np.ndarray], issued: list[RiskCertificate]
+) -> None:
+    _, x, y = world
+    assert not check_certificate(issued[0], x, 1 - y).valid
+    assert "on 100 examples" in check_certificate(issued[0], x[:100], y[:100]).faults[0]
+    turned = check_certificate(issued[0], x[::-1], y[::-1])
+    assert turned.valid
+    assert not turned.same_data
+
+
+def test_a_net_that_its_law_does_not_draw_is_refused(
+    world: tuple[Network, np.ndarray, np.ndarray], issued: list[RiskCertificate]
+) -> None:
+    drawn = issued[2]
+    law = read_law(drawn.law, drawn.features)
+    other = replace(law, norms=(law.norms[0] + 1, *law.norms[1:]))
+    found = check_certificate(replace(drawn, law=other.data), *world[1:])
+    assert found.faults[0] == "the net is not the one that the law draws."
+    with pytest.raises(InvalidParameter, match="a law if, and only if"):
+        replace(drawn, law=b"")
+
+
+def test_every_flipped_byte_is_detected_or_harmless(
+    world: tuple[Network, np.ndarray, np.ndarray], issued: list[RiskCertificate], tmp_path: Path
+) -> None:
+    # harmless: what the file then claims is true all the same, as another name of the data or a larger count of errors
+    net, x, y = world
+    x, y = x[:500], y[:500]
+    certificate = issue_certificate(net, Occam(steps=(1,)), x, y, data="a world")
+    text = certificate.text.encode()
+    path, rng = tmp_path / "net.cert", np.random.default_rng(1)
+    for at in rng.choice(len(text), size=300, replace=False):
+        flipped = bytearray(text)
+        flipped[at] ^= 1 << int(rng.integers(0, 7))
+        path.write_bytes(bytes(flipped))
+        try:
+            found = check_certificate(read_certificate(path), x, y)
+        except InvalidParameter:
+            continue
+        own = found.certificate
+        if found.valid:
+            message = decode(own.message, own.features)
+            assert message.net.count_errors(x, y) <= own.errors
+            assert Occam(delta=own.delta).coded(message.net, x, y).n == own.n
+            assert own.bound >= bl.Occam(delta=own.delta).coded(net, x, y).value(own.delta) * (1 - 1e-9)
+
+
+def test_files_that_are_no_certificates_are_refused(issued: list[RiskCertificate], tmp_path: Path) -> None:
+    path = tmp_path / "net.cert"
+    fields = json.loads(issued[0].text)
+    broken = {
+        "not JSON": "{",
+        "a list": "[]",
+        "another format": json.dumps(fields | {"format": "boundlab risk certificate 2"}),
+        "no claim": json.dumps({k: v for k, v in fields.items() if k != "claim"}),
+        "another layout": json.dumps(fields),
+        "one more field": json.dumps(fields | {"more": 1}, indent=1, sort_keys=True) + "\n",
+        "a count as text": issued[0].text.replace(f'"n": {issued[0].n}', f'"n": "{issued[0].n}"'),
+        "no number": issued[0].text.replace(f'"delta": {issued[0].delta}', '"delta": NaN'),
+    }
+    for text in broken.values():
+        path.write_text(text)
+        with pytest.raises(InvalidParameter):
+            read_certificate(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidParameter, match="must be a certificate as boundlab writes it"):
+        read_certificate(path)
+    with pytest.raises(InvalidParameter, match="existing file"):
+        read_certificate(tmp_path / "none.cert")
+
+
+def test_batch_norms_are_refused_and_folded_ones_certified() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((300, 1, 6, 6)).astype(np.float32), rng.integers(0, 3, 300)
+    torch.manual_seed(0)
+    parts = [torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.ReLU(), torch.nn.Flatten()]
+    module = torch.nn.Sequential(*parts, torch.nn.Linear(32, 3)).eval()
+    with pytest.raises(PremiseViolated, match="what is computed from the data must be part of the message"):
+        issue_certificate(ModuleNet(module, x), Occam(), x, y)
+    folded = bl.fold_batchnorm(module, x[:1]).module
+    assert check_certificate(issue_certificate(ModuleNet(folded, x), Occam(), x, y), x.reshape(300, -1), y).valid
+
+
+def test_a_residual_net_is_refused() -> None:
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.inner(x)
+
+    x, y = np.random.default_rng(0).random((20, 4)), np.arange(20) % 4
+    with pytest.raises(UnsupportedLayer, match="read the one before it alone"):
+        issue_certificate(ModuleNet(Block(), x), Occam(), x, y)
+
+
+def test_preparation_is_part_of_the_chain() -> None:
+    rng = np.random.default_rng(0)
+    net = feed_forward(bl.random_network((9, 4, 3), rng=0))
+    x = rng.random((50, 36))
+    pooled = x.reshape(50, 3, 2, 3, 2).mean(axis=(2, 4)).reshape(50, 9)
+    chain = prepared(net, shape=(1, 6, 6), pool=2)
+    assert np.allclose(chain(x), net(pooled), atol=1e-14)
+    assert [type(op) for op in chain.ops] == [Reshape, AveragePool, Linear, Relu, Linear]
+    doubled = prepared(net, shape=(1, 6, 6), pool=2, scale=2.0, shift=-1.0)
+    assert [(op.factor, op.offset, op.halvings) for op in doubled.ops if isinstance(op, Rescale)] == [(2, -1, 0)]
+    assert np.allclose(doubled(x), net(2 * pooled - 1), atol=1e-13)
+    folded = prepared(net, scale=1 / 0.3081, shift=-0.1307 / 0.3081)  # computed from data: it becomes weights
+    assert [type(op) for op in folded.ops] == [Linear, Relu, Linear]
+    assert np.allclose(folded(pooled), net((pooled - 0.1307) / 0.3081), atol=1e-12)
+    images = FeedForward(features=9, ops=(Reshape(into=(1, 3, 3)), AveragePool(size=1), *net.ops))
+    with pytest.raises(InvalidParameter, match="no message says them"):
+        prepared(images, scale=0.3)
+    with pytest.raises(InvalidParameter, match="a pool needs the shape"):
+        prepared(net, pool=2)
+
+
+def test_the_search_finds_the_lowest_place_of_a_bowl_within_its_trials() -> None:
+    tried: list[tuple[int, ...]] = []
+
+    def bowl(place: tuple[int, ...]) -> float:
+        tried.append(place)
+        return (place[0] - 7) ** 2 + (place[1] - 2) ** 2 + 0.5 * (place[0] - 7) * (place[1] - 2)
+
+    assert descend(bowl, (0, 9), (10, 10), 100) == (7, 2)
+    assert len(tried) == len(set(tried))
+    tried.clear()
+    descend(bowl, (0, 9), (10, 10), 5)
+    assert len(tried) == 5
+
+
+def test_a_law_draws_with_its_frequencies_and_keeps_the_rest(world: tuple[Network, np.ndarray, np.ndarray]) -> None:
+    chain = feed_forward(world[0])
+    law = law_of(chain, [1_000, 7])
+    net = law.drawn()
+    for own, f, m in zip(net.layers, law.frequencies.layers, law.norms, strict=True):
+        scale = np.abs(own.weight).max(axis=1, initial=0.0)
+        assert np.all((own.weight == 0) | (np.sign(own.weight) == np.sign(f.weight)))
+        assert np.array_equal(own.bias, f.bias)
+        assert (scale > 0).all()
+        assert m in (1_000, 7)
+    weights = np.abs(world[0].layers[0].weight)
+    drawn = np.abs(net.layers[0].weight)
+    # each row has 1,000 draws: five standard deviations, one false alarm in a million for each of twelve
+    share, p = drawn / drawn.sum(axis=1, keepdims=True), weights / weights.sum(axis=1, keepdims=True)
+    assert np.all(np.abs(share - p) < 5 * np.sqrt(p * (1 - p) / 1_000) + 2**-13)
