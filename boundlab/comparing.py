@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from boundlab._errors import InvalidParameter, PremiseViolated, UnsupportedLayer, probability
+from boundlab.bounds import bound
 from boundlab.bounds.arora_margin import AroraMargin
 from boundlab.bounds.corenet_corollary import CoreNetCorollary
 from boundlab.bounds.counted_corollary import CountedCorollary
@@ -393,7 +394,7 @@ def _evaluated(
     if sample is None:
         return "needs fresh examples: test=(x, y)"
     try:
-        return method(subject, *sample)
+        return bound(subject, method, *sample)
     except (UnsupportedLayer, PremiseViolated) as fact:
         return str(fact)
 

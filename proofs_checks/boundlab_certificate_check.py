@@ -54,8 +54,8 @@ MUTATIONS = (
     ),
     Mutation(
         file="risk_certificates/checking.py",
-        old="if Decimal(k) >= Decimal(p) * n:",
-        new="if Decimal(k) > Decimal(p) * n * 2:",
+        old="if Decimal(k) >= exact.multiply(q, Decimal(n)):",
+        new="if Decimal(k) > exact.multiply(q, Decimal(2 * n)):",
     ),
     Mutation(
         file="risk_certificates/checking.py",

@@ -48,7 +48,7 @@ MUTATIONS = (
     ),
     Mutation(
         file="bounds/sampled_net.py",
-        old="return self.draw(_coins(FORMAT + self.data))",
+        old="return self.draw(_coins(FORMAT + self.numbers))",
         new="return self.draw(_coins(FORMAT))",
     ),
     Mutation(

@@ -53,8 +53,8 @@ MUTATIONS = (
     ),
     Mutation(
         file="bounds/occam.py",
-        old="errors=nets[best].count_errors(x, y), n=len(x))",
-        new="errors=nets[best].count_errors(x, y), n=2 * len(x))",
+        old="errors=nets[best].count_errors(x, y), n=len(x), classes",
+        new="errors=nets[best].count_errors(x, y), n=2 * len(x), classes",
     ),
 )
 

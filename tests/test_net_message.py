@@ -189,10 +189,10 @@ def written(*numbers: tuple[int, int] | int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (written((8, 0), 2**28, (8, 0)), "up to 268435456 weights, got a layer of 268435456 x 3 too many"),
+        (written((8, 0), 2**28, (8, 0)), "up to 33554432 weights, got a layer of 268435456 x 3 too many"),
         (written((8, 0), 2, (8, 2)), r"a layer must be of a code 0\.\.1, got 2"),
         (written((8, 0), 2, (8, 7)), r"a layer must be of a code 0\.\.1, got 7"),
-        (written((8, 5), 1, 3, (8, 1), 1, 1, 2**30), "a point must have up to"),
+        (written((8, 5), 1, 3, (8, 1), 1, 1, 2**30), "windows of a point must hold up to"),
         (written((8, 5), 2, 2), "cannot be read as images"),
         (written((8, 3), 1), "an operation on images must read"),
         (written((8, 4), 1, 1), "an operation on images must read"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from boundlab.nets.prepared import prepared
 from boundlab.network import Layer, Network
 from boundlab.risk_certificates import RiskCertificate, check_certificate, issue_certificate, read_certificate
 
+CERTIFICATES = Path(__file__).parents[1] / "docs" / "results" / "certificates"
 METHODS = [OccamPyramid(trials=8), Occam(), SampledNet(trials=4)]
 
 
@@ -232,3 +234,19 @@ def test_a_law_draws_with_its_frequencies_and_keeps_the_rest(world: tuple[Networ
     # each row has 1,000 draws: five standard deviations, one false alarm in a million for each of twelve
     share, p = drawn / drawn.sum(axis=1, keepdims=True), weights / weights.sum(axis=1, keepdims=True)
     assert np.all(np.abs(share - p) < 5 * np.sqrt(p * (1 - p) / 1_000) + 2**-13)
+
+
+@pytest.mark.parametrize("path", sorted(CERTIFICATES.glob("*.cert")), ids=lambda p: p.stem)
+def test_committed_certificates_are_valid(path: Path) -> None:
+    if not Path(os.environ.get("BOUNDLAB_DATA", "")).joinpath("mnist").is_dir():
+        pytest.skip("$BOUNDLAB_DATA does not name a folder with MNIST")
+    data = bl.load_data("mnist")
+    certificate = read_certificate(path)
+    found = check_certificate(certificate, data.x_train, data.y_train)
+    assert found.valid, found.faults
+    assert found.same_data
+    assert certificate.bound < 0.22
+
+
+def test_there_are_committed_certificates() -> None:
+    assert {"mnist_post_hoc", "mnist_post_hoc_single_draw"} <= {p.stem for p in CERTIFICATES.glob("*.cert")}

@@ -56,8 +56,9 @@ class CountedCorollary(GeneralizationBound):
     g has the weights c_j v_j: counts c with the signs of f on the sphere |c|_1 = m_i, N(d, m) of them, and the value
     v_j = |w_j| / (m q_j) of one draw on the grid 2^(k/8), of which a layer uses M levels. rho(x) is the relative margin
     of f, phi(eps) the share of examples on which some output of g, as drawn and rounded, is not within (1 ± eps) of
-    f's: it is observed, not bounded, so that every eps may be tried. K depends on sizes alone, which a theorem gives
-    before any coin; ``facts["a_posteriori"]`` is the bound of the same g at the price of its message.
+    f's: it is observed, not bounded, so that every eps may be tried. K depends on the sizes, which a theorem gives
+    before any coin, and on M, the range of the values; ``facts["a_posteriori"]`` is the bound of the same g at the
+    price of its message.
 
     Raises
     ------

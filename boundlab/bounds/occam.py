@@ -90,6 +90,12 @@ class CodedNet:
     message: NetMessage
     errors: int
     n: int
+    classes: int = 0  # among the labels; 0: all that the net tells apart
+
+    @property
+    def chance(self) -> float:
+        """Risk of a uniform guess among the classes that occur: outputs that no label names make no bound better."""
+        return 1.0 - 1.0 / (self.classes or self.message.net.classes)
 
     def nats(self, delta: float) -> float:
         """The complexity ln 1/P + ln 1/delta, rounded up."""
@@ -140,7 +146,9 @@ class MessageBound(GeneralizationBound):
             errors = [round(misclassified(own(x[:first]), y[:first]) * len(x) / first) for own in nets]
             values = [CodedNet(message=m, errors=k, n=len(x)) for m, k in zip(messages, errors, strict=True)]
             best = min(range(len(nets)), key=lambda i: (values[i].value(self.delta), messages[i].bits))
-        return CodedNet(message=messages[best], errors=nets[best].count_errors(x, y), n=len(x))
+        return CodedNet(
+            message=messages[best], errors=nets[best].count_errors(x, y), n=len(x), classes=len(np.unique(y))
+        )
 
     def __call__(self, net: Subject | FeedForward, x: Any, y: Any) -> Bound:
         """Evaluate every rounding and report the smallest bound; rounded up."""
@@ -162,7 +170,7 @@ class MessageBound(GeneralizationBound):
             ),
             delta=self.delta,
             theorem="langford2005_occam_binomial",
-            chance=1.0 - 1.0 / message.net.classes,
+            chance=coded.chance,
             premises=MESSAGE_PREMISES,
             facts={
                 "bits": message.bits,
@@ -206,7 +214,7 @@ class Occam(MessageBound):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.steps or len(set(self.steps)) != len(self.steps):
+        if not isinstance(self.steps, tuple) or not self.steps or len(set(self.steps)) != len(self.steps):
             raise InvalidParameter(f"steps must hold at least one grid and none twice, got steps={self.steps!r}.")
         for steps in self.steps:
             LogGrid(steps)
@@ -229,10 +237,15 @@ def chain_and_evidence(net: Subject | FeedForward, x: Any, y: Any) -> tuple[Feed
 MESSAGE_PREMISES = (
     IID,
     Premise(
-        text="the code is fixed before the data, and its lengths satisfy Kraft's inequality",
+        text="the lengths of the code satisfy Kraft's inequality",
         status=Status.CHECKED,
         evidence="by construction: one message says operations, sizes, grids and weights, and no message is the "
         "beginning of another one (boundlab_message_code, boundlab_net_message)",
+    ),
+    Premise(
+        text="the format of the message, delta and the number of features are fixed before the data",
+        status=Status.ASSUMED,
+        evidence="the format is the one of this version for all data; that no example shaped it cannot be seen in it",
     ),
     Premise(
         text="floats are IEEE doubles, rounded to nearest, and sums of products are sums in some order",
@@ -240,7 +253,7 @@ MESSAGE_PREMISES = (
         evidence="a property of the machine that counts the errors: no fast matrix product, no number flushed to 0",
     ),
     Premise(
-        text="what is done to a point before the net reads it, and the number of features, are fixed before the data",
+        text="what is done to a point before the net reads it is fixed before the data",
         status=Status.ASSUMED,
         evidence="a property of how the points were prepared; what a net does to them itself is in the message",
     ),

@@ -29,6 +29,8 @@ from boundlab.nets.net_message import NetMessage, decode, encode
 from boundlab.network import misclassified
 from boundlab.promises import Bound, Premise, Status
 
+DRAWS = 2**26
+"""The most draws that a reader of a law makes."""
 FORMAT = b"boundlab sampled net 1"
 """Part of what the coins are a hash of: another format would be another draw."""
 _RESOLUTION = 1 << 14  # the largest frequency of a row
@@ -54,8 +56,19 @@ class SampledLaw:
         return head + encode(self.frequencies).data
 
     def drawn(self) -> FeedForward:
-        """The one net that this law draws: its coins are SHAKE-256 of `FORMAT` and the law's own bytes."""
-        return self.draw(_coins(FORMAT + self.data))
+        """The one net that this law draws: its coins are SHAKE-256 of `FORMAT` and of all numbers of the law."""
+        return self.draw(_coins(FORMAT + self.numbers))
+
+    @property
+    def numbers(self) -> bytes:
+        """All that the law says, as whole numbers of 64 bits: the same on every machine, however it is compressed."""
+        parts = [np.array([len(self.norms), *self.norms], "<i8").tobytes()]
+        kinds = [(op.kind, sorted((k, v) for k, v in vars(op).items() if k != "layer")) for op in self.frequencies.ops]
+        parts.append(repr(kinds).encode())
+        for law in self._laws:
+            parts += [np.array(law.z.shape, "<i8").tobytes(), law.z.astype("<i8").tobytes()]
+            parts += [law.levels.astype("<i8").tobytes(), law.bias.astype("<f8").tobytes()]
+        return b"".join(parts)
 
     def draw(self, coins: Iterator[np.ndarray]) -> FeedForward:
         """A net by given coins: arrays of uniform 64-bit words."""
@@ -87,17 +100,19 @@ def read_law(data: bytes, features: int) -> SampledLaw:
     InvalidParameter
         If they are none.
     """
-    count = int(np.frombuffer(data[:4].ljust(4, b"\0"), "<u4")[0])
-    norms = tuple(int(m) for m in np.frombuffer(data[4 : 4 + 4 * min(count, 10_000)], "<u4"))
+    count = int.from_bytes(data[:4], "little")
+    if count > 10_000 or len(data) < 4 + 4 * count:
+        raise InvalidParameter(f"a law must hold the draws of each layer and a message, got {len(data)} bytes.")
+    norms = tuple(int(m) for m in np.frombuffer(data[4 : 4 + 4 * count], "<u4"))
     law = SampledLaw(frequencies=decode(data[4 + 4 * len(norms) :], features).net, norms=norms)
     kinds = [type(layer) for layer in law.frequencies.layers]
-    if (
-        len(norms) != count
-        or len(kinds) != count
-        or set(kinds) != {PyramidLayer}
-        or not 0 < min(norms) <= max(norms) <= 2**24
-    ):
-        raise InvalidParameter(f"a law must have 1..2^24 draws for each of its layers, got {count} numbers of draws.")
+    if len(kinds) != count or set(kinds) != {PyramidLayer} or min(norms) < 1:
+        raise InvalidParameter(
+            f"a law must have draws for each of its {len(kinds)} layers, got {count} numbers of them."
+        )
+    draws = sum(m * len(layer.weight) for m, layer in zip(norms, law.frequencies.layers, strict=True))
+    if draws > DRAWS:
+        raise InvalidParameter(f"a law must make up to {DRAWS} draws, got {draws}.")
     return law
 
 
@@ -109,6 +124,13 @@ class SampledDraw:
     message: NetMessage
     errors: int
     n: int
+    draws: int = 1  # N, of laws that could have been chosen by what they drew
+    classes: int = 0  # among the labels; 0: all that the net tells apart
+
+    @property
+    def chance(self) -> float:
+        """Risk of a uniform guess among the classes that occur."""
+        return 1.0 - 1.0 / (self.classes or self.message.net.classes)
 
     @property
     def log_ratio(self) -> float:
@@ -117,8 +139,8 @@ class SampledDraw:
         return math.fsum(parts) + 1e-14 * math.fsum(map(abs, parts))
 
     def value(self, delta: float) -> float:
-        """kl^-1(k/n, (ln Q/P + ln(xi(n)/delta))/n), rounded up."""
-        return single_draw(self.errors / self.n, self.log_ratio, self.n, delta)
+        """kl^-1(k/n, (ln Q/P + ln(N xi(n)/delta))/n), rounded up."""
+        return single_draw(self.errors / self.n, self.log_ratio, self.n, delta, draws=self.draws)
 
 
 @implements("rivasplata2020_single_draw", "boundlab_bits_back", "boundlab_hashed_draw", "boundlab_certain_margins")
@@ -128,7 +150,7 @@ class SampledNet(GeneralizationBound):
 
     With probability at least 1 - delta over the n examples and the draw
 
-        R(h) <= kl^-1( r(h), (ln Q(h)/P(h) + ln(xi(n)/delta)) / n ),        P(h) = 256^-bytes of the message of h
+        R(h) <= kl^-1( r(h), (ln Q(h)/P(h) + ln(N xi(n)/delta)) / n ),      P(h) = 256^-bytes of the message of h
 
     Numbers of draws are searched for on the first examples, with coins of their own. Scales, biases, signs, numbers of
     draws and sizes are functions of the data and cost what the message takes; the counts cost ln Q/P, message less
@@ -140,6 +162,8 @@ class SampledNet(GeneralizationBound):
         In (0, 1).
     points, trials : int
         How many examples the search looks at, how many numbers of draws it tries.
+    draws : int
+        N >= 1: how many laws, this one included, are drawn from before one of their nets is chosen, by any rule.
     name : str
         What a table calls it.
 
@@ -156,11 +180,13 @@ class SampledNet(GeneralizationBound):
     name: str = "single draw, sampled coreset"
     points: int = 5_000
     trials: int = 40
+    draws: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_int("points", self.points)
         positive_int("trials", self.trials)
+        positive_int("draws", self.draws)
 
     def drawn(self, net: Subject | FeedForward, x: Any, y: Any) -> SampledDraw:
         """Find the law, draw the net, count its errors."""
@@ -178,7 +204,14 @@ class SampledNet(GeneralizationBound):
         best = descend(value, (14,) * places, (len(NORMS),) * places, self.trials)
         law = law_of(chain, [NORMS[k] for k in best])
         found = law.drawn()
-        return SampledDraw(law=law, message=encode(found), errors=found.count_errors(x, y), n=len(x))
+        return SampledDraw(
+            law=law,
+            message=encode(found),
+            errors=found.count_errors(x, y),
+            n=len(x),
+            draws=self.draws,
+            classes=len(np.unique(y)),
+        )
 
     def __call__(self, net: Subject | FeedForward, x: Any, y: Any) -> Bound:
         """Find the law, draw once, and evaluate the bound; rounded up."""
@@ -187,7 +220,7 @@ class SampledNet(GeneralizationBound):
     def bound_of(self, drawn: SampledDraw) -> Bound:
         """The bound of a net that was drawn before."""
         n, ratio = drawn.n, drawn.log_ratio
-        empty = single_draw(drawn.errors / n, 0.0, n, self.delta)
+        empty = single_draw(drawn.errors / n, 0.0, n, self.delta, draws=drawn.draws)
         return Bound(
             name=self.name,
             terms=telescope(
@@ -195,14 +228,14 @@ class SampledNet(GeneralizationBound):
             ),
             delta=self.delta,
             theorem="rivasplata2020_single_draw",
-            chance=1.0 - 1.0 / drawn.message.net.classes,
+            chance=drawn.chance,
             premises=(
                 *MESSAGE_PREMISES,
                 Premise(
-                    text="the net is the one draw of a law that was not changed after it had been drawn from",
+                    text=f"at most {drawn.draws} laws were asked for their draw before this one was kept",
                     status=Status.ASSUMED,
-                    evidence="the coins are a hash of the law, so that a second draw needs a second law; that none was "
-                    "looked at is the user's word",
+                    evidence="the coins are a hash of the law, taken to be as good as any, so that a second draw needs "
+                    "a second law; how many were looked at is the user's word",
                 ),
             ),
             facts={
@@ -211,6 +244,7 @@ class SampledNet(GeneralizationBound):
                 "log_probability": drawn.law.log_probability(drawn.message.net),
                 "log_xi": log_xi(n),
                 "occam_of_the_outcome": (drawn.message.nats - math.log(self.delta)) * _UP,
+                "draws": drawn.draws,
                 "errors": drawn.errors,
                 "n": n,
             },
@@ -245,11 +279,12 @@ def _draw(law: PyramidLayer, m: int, coins: Iterator[np.ndarray]) -> PyramidLaye
 def _below(n: int, count: int, coins: Iterator[np.ndarray]) -> np.ndarray:
     """`count` whole numbers, uniform below n: words beyond the last multiple of n are thrown away."""
     last = np.uint64((2**64 // n) * n - 1)
-    found = np.zeros(0, np.uint64)
-    while len(found) < count:
+    found, left = [np.zeros(0, np.uint64)], count
+    while left > 0:
         words = next(coins)
-        found = np.concatenate([found, words[words <= last][: count - len(found)]])
-    return (found % np.uint64(n)).astype(np.int64)
+        found.append(words[words <= last][:left])
+        left -= len(found[-1])
+    return (np.concatenate(found) % np.uint64(n)).astype(np.int64)
 
 
 def _coins(seed: bytes) -> Iterator[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +51,9 @@ def bound_net(args: argparse.Namespace) -> int:
         return 0
     console = stdout()
     console.print(table(best.rows()))
-    chance = 1.0 - 1.0 / best.classes
-    word = "VACUOUS: no better than a guess" if best.bound >= chance else "non-vacuous"
     console.print(
-        f"The risk of the net in the message is at most {best.bound:.2%} with probability {1 - best.delta:g} ({word}); "
-        f"it makes {best.errors:,} errors on {best.n:,} examples."
+        f"The risk of the net in the message is at most {up(best.bound)} except with probability {best.delta:g} "
+        f"({_worth(best)}); it makes {best.errors:,} errors on {best.n:,} examples."
     )
     layers = ", ".join(f"{bits:,.0f}" for bits in best.paid["layers"])
     console.print(f"  paid: {len(best.message):,} bytes; bits by layer: {layers}", highlight=False)
@@ -132,8 +131,9 @@ def _say_checked(found: Checked) -> None:
     console.print(table(found.rows()))
     if found.valid:
         console.print(
-            f"VALID: the net in the file has a risk of at most {certificate.bound:.2%} with probability "
-            f"{1 - certificate.delta:g}: {found.errors:,} errors on {found.n:,} examples, {found.nats:,.1f} nats."
+            f"VALID: the net in the file has a risk of at most {up(certificate.bound)} except with probability "
+            f"{certificate.delta:g} ({_worth(certificate)}): {found.errors:,} errors on {found.n:,} examples, "
+            f"{found.nats:,.1f} nats."
         )
         _say_assumed(certificate)
     for fault in found.faults:
@@ -145,6 +145,16 @@ def _say_checked(found: Checked) -> None:
 def _say_assumed(certificate: RiskCertificate) -> None:
     for text in certificate.assumed:
         stdout().print(f"  assumed: {text}", highlight=False)
+
+
+def up(risk: float) -> str:
+    """A risk in percent, two digits behind the point, never below it."""
+    return f"{Decimal(risk * 100).quantize(Decimal('0.01'), ROUND_CEILING)}%"
+
+
+def _worth(certificate: RiskCertificate) -> str:
+    chance = 1.0 - 1.0 / certificate.classes
+    return "VACUOUS: no better than a guess" if certificate.bound >= chance else "non-vacuous"
 
 
 def _methods(name: str, delta: float) -> list[Any]:
@@ -180,11 +190,13 @@ def _say_tested(certificate: RiskCertificate, data: DataSet) -> None:
 
     if data.x_test is None or data.y_test is None:
         return
-    errors = decode(certificate.message, certificate.features).net.count_errors(data.x_test, data.y_test)
+    net = decode(certificate.message, certificate.features).net
+    known = data.y_test < net.classes  # a class that the net does not know is always an error
+    errors = net.count_errors(data.x_test[known], data.y_test[known]) + int((~known).sum())
     n, limit = len(data.y_test), upper_limit(errors, len(data.y_test), certificate.delta)
     stdout().print(
         f"  on the test part, which played no role, it makes {errors:,} errors in {n:,}, {errors / n:.2%}: if training "
-        f"never saw it, that alone certifies {limit:.2%}",
+        f"never saw it, that alone certifies {up(limit)}",
         highlight=False,
     )
 

@@ -25,16 +25,22 @@ def stdout(*, stderr: bool = False) -> Any:
 
 def table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Any:
     """Rows of equal keys as a table for a console: numbers to the right, floats with four digits."""
+    from rich.markup import escape
     from rich.table import Table
 
     found = Table(title=title, title_justify="left")
     for name, value in rows[0].items() if rows else ():
         found.add_column(name.replace("_", " "), justify="left" if isinstance(value, str) else "right")
     for row in rows:
-        found.add_row(
-            *(f"{v:,.4g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v) for v in row.values())
-        )
+        found.add_row(*(_shown(v) if isinstance(v, (float, int)) else escape(str(v)) for v in row.values()))
     return found
+
+
+def _shown(value: float) -> str:
+    """Four digits of a number, all of a whole one, and yes or no."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from boundlab._theory import implements
 from boundlab.network import Network
 
 Shape = tuple[int, ...]
+LARGEST_POINT = 2**25
+"""The most numbers that the windows of one point may hold."""
 _BLOCK = 1 << 22  # numbers in a block of points, to bound the memory
 _SAFE = 1.0 + 2.0**-20  # past the rounding of the bounds themselves, whose terms are all positive
 _TINY = 2.0**-1000  # past underflow
@@ -358,7 +360,7 @@ class FeedForward:
         def sizes(a: np.ndarray) -> np.ndarray:
             return np.abs(a).max(axis=0, keepdims=True) if together else a
 
-        e = np.zeros_like(sizes(a))
+        e = np.full_like(sizes(a), _TINY)  # what products of the smallest floats lose, before weights enlarge it
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows has no certain margin
             for op in self.ops:
                 e, a = op.error(sizes(a), e), op(a)
@@ -402,11 +404,14 @@ def _windows(a: np.ndarray, size: int, stride: int) -> np.ndarray:
 
 
 def places(given: Shape, size: int, stride: int, padding: int) -> Shape:
-    """How many windows fit in height and width; InvalidParameter where none does."""
-    _, height, width = _image(given)
+    """How many windows fit in height and width; InvalidParameter where none does, or they hold too many numbers."""
+    channels, height, width = _image(given)
     fit = tuple((n + 2 * padding - size) // max(1, stride) + 1 for n in (height, width))
     if min(size, stride) < 1 or padding < 0 or min(fit) < 1:
         raise InvalidParameter(f"windows of {size} with stride {stride} and padding {padding} do not fit in {given}.")
+    padded = (height + 2 * padding) * (width + 2 * padding)
+    if channels * max(padded, math.prod(fit) * size**2) > LARGEST_POINT:
+        raise InvalidParameter(f"windows of a point must hold up to {LARGEST_POINT} numbers, {given} has more.")
     return fit
 
 

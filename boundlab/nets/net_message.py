@@ -34,7 +34,7 @@ from boundlab.nets.feedforward import (
 
 CODES: tuple[type[CodedLayer], ...] = (LogGridLayer, PyramidLayer)
 """The codes of layers, by their number; a new one is added at the end."""
-LARGEST = 2**28
+LARGEST = 2**25
 """The most weights of a net, and numbers that a point has between two operations: a reader makes room for them."""
 _KINDS = 8  # operations and codes, with room for more
 _END = 7

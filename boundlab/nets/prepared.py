@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -10,6 +11,7 @@ import numpy as np
 from boundlab._errors import InvalidParameter, positive_int
 from boundlab.nets.feedforward import AveragePool, FeedForward, Linear, Op, Rescale, Reshape, Shape
 
+_RANGE = 1e6
 _HALVINGS = 10  # scale and shift in 1024ths are whole numbers in a message
 
 
@@ -44,6 +46,10 @@ def prepared(
             raise InvalidParameter("a pool needs the shape of an image: channels, height and width.")
         front += [Reshape(into=shape), AveragePool(size=pool)]
     features = net.features if shape is None else int(np.prod(shape))
+    if not (math.isfinite(scale) and math.isfinite(shift) and scale != 0 and max(abs(scale), abs(shift)) < _RANGE):
+        raise InvalidParameter(
+            f"scale and shift must be below {_RANGE:g} in size, scale not 0, got scale={scale!r} and shift={shift!r}."
+        )
     a, b = Fraction(scale) * 2**_HALVINGS, Fraction(shift) * 2**_HALVINGS
     if (scale, shift) != (1.0, 0.0):
         if a.denominator == b.denominator == 1:

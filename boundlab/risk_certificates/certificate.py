@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from boundlab._errors import InvalidParameter, one_line, probability
-from boundlab.files import readable_file, write_atomically
+from boundlab.files import write_atomically
 from boundlab.records import Record, Row
 
 FORMAT = "boundlab risk certificate 1"
@@ -35,8 +35,9 @@ class Kind(StrEnum):
 class RiskCertificate(Record):
     """With probability at least 1 - delta over the n examples (and the draw), the net in `message` has risk <= `bound`.
 
-    Occam: bound = Bin+(errors, n, delta 2^-8 bytes). Single draw: bound = kl^-1(errors/n, (ln Q/P + ln(xi(n)/delta))/n)
-    with P = 2^-8 bytes of the message and Q the law. `errors` counts, in exact arithmetic, ties as errors.
+    Occam: bound = Bin+(errors, n, delta 2^-8 bytes). Single draw, the best of N:
+    bound = kl^-1(errors/n, (ln Q/P + ln(N xi(n)/delta))/n), P = 2^-8 bytes of the message, Q the law. Errors are
+    counted in exact arithmetic, ties too.
     """
 
     kind: Kind
@@ -44,7 +45,8 @@ class RiskCertificate(Record):
     delta: float
     errors: int
     n: int
-    classes: int
+    classes: int  # that occur among the labels
+    draws: int  # N: laws that could have been chosen by what they drew; 1 for Occam
     features: int
     message: bytes
     law: bytes  # empty for Occam
@@ -58,6 +60,8 @@ class RiskCertificate(Record):
                 f"a certificate must have errors in 0..n and a bound in (0, 1], got {self.errors} of {self.n}, "
                 f"{self.bound!r}."
             )
+        if self.draws < 1 or self.classes < 1:
+            raise InvalidParameter(f"draws and classes must be at least 1, got {self.draws} and {self.classes}.")
         if (self.kind is Kind.SINGLE_DRAW) != bool(self.law):
             raise InvalidParameter("a certificate must hold a law if, and only if, its net was drawn from one.")
 
@@ -71,9 +75,11 @@ class RiskCertificate(Record):
         """What no file can show."""
         common = (
             "the n examples are i.i.d. from the distribution whose risk is bounded",
-            "delta was fixed before the examples, as was what was done to a point before it became one",
+            "delta, the format of the message, the number of features, and what was done to a point before it became "
+            "one, were fixed before the examples",
+            "errors are counted with IEEE doubles, rounded to nearest",
         )
-        once = "the law was not changed after its draw had been seen, and its hash is as good as coins"
+        once = f"at most {self.draws} laws were drawn from before this one was kept, and a hash is as good as coins"
         return (*common, once) if self.kind is Kind.SINGLE_DRAW else common
 
     @property
@@ -88,6 +94,7 @@ class RiskCertificate(Record):
                 "errors": self.errors,
                 "n": self.n,
                 "classes": self.classes,
+                "draws": self.draws,
             },
             "features": self.features,
             "message": base64.b64encode(self.message).decode(),
@@ -130,7 +137,8 @@ def read_certificate(path: str | Path) -> RiskCertificate:
     InvalidParameter
         If the file is none, larger than 2^28 bytes, of another format, or not in its one form.
     """
-    readable_file(str(path), "certificate")
+    if not Path(path).is_file():
+        raise InvalidParameter(f"a certificate must be an existing file, got {path}.")
     if Path(path).stat().st_size > LARGEST:
         raise InvalidParameter(f"a certificate must have at most {LARGEST} bytes, got {Path(path).stat().st_size}.")
     try:
@@ -139,18 +147,19 @@ def read_certificate(path: str | Path) -> RiskCertificate:
         if found["format"] != FORMAT:
             raise InvalidParameter(f"a certificate must be of format {FORMAT!r}, got {str(found['format'])[:80]!r}.")
         certificate = _from_fields(found)
+        same = certificate.text == text
     except InvalidParameter:
         raise
     except Exception as fault:
         raise InvalidParameter(f"{path} must be a certificate as boundlab writes it, got {one_line(fault)}.") from None
-    if certificate.text != text:
+    if not same:
         raise InvalidParameter(f"{path} must be in the one form that boundlab writes, got another text.")
     return certificate
 
 
 def _from_fields(found: dict[str, Any]) -> RiskCertificate:
     claim = found["claim"]
-    for name in ("errors", "n", "classes"):
+    for name in ("errors", "n", "classes", "draws"):
         if type(claim[name]) is not int:
             raise InvalidParameter(f"{name} must be a whole number, got {claim[name]!r}.")
     for name in ("bound", "delta"):
@@ -158,6 +167,12 @@ def _from_fields(found: dict[str, Any]) -> RiskCertificate:
             raise InvalidParameter(f"{name} must be a finite number, got {claim[name]!r}.")
     if type(found["features"]) is not int or found["features"] < 1:
         raise InvalidParameter(f"features must be a whole number of at least 1, got {found['features']!r}.")
+    paid, data = found["paid"], found["data"]
+    if type(paid) is not dict or type(paid.get("nats")) is not float or not math.isfinite(paid["nats"]):
+        raise InvalidParameter("paid must say the nats, a finite number.")
+    words = [*data.keys(), *data.values()]
+    if not all(type(word) is str and word.isprintable() and len(word) <= 200 for word in words):
+        raise InvalidParameter("data must be described by printable text of up to 200 characters.")
     return RiskCertificate(
         kind=Kind(found["kind"]),
         bound=claim["bound"],
@@ -165,11 +180,12 @@ def _from_fields(found: dict[str, Any]) -> RiskCertificate:
         errors=claim["errors"],
         n=claim["n"],
         classes=claim["classes"],
+        draws=claim["draws"],
         features=found["features"],
         message=_bytes(found["message"]),
         law=_bytes(found["law"]),
-        paid=found["paid"],
-        data={str(k): str(v) for k, v in found["data"].items()},
+        paid=paid,
+        data=data,
     )
 
 

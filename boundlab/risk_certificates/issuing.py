@@ -55,16 +55,17 @@ def issue_certificate(
     _, points, labels = chain_and_evidence(net, x, y)
     return RiskCertificate(
         kind=kind,
-        bound=found.value(method.delta),
-        delta=method.delta,
+        bound=found.value(float(method.delta)),
+        delta=float(method.delta),
         errors=found.errors,
         n=found.n,
-        classes=message.net.classes,
+        classes=found.classes,
+        draws=found.draws if isinstance(found, SampledDraw) else 1,
         features=message.net.features,
         message=message.data,
         law=law,
         paid={**paid_of(message), **extra, "nats": nats},
-        data={"name": data, "digest": digest_of(points, labels)},
+        data={"name": str(data), "digest": digest_of(points, labels)},
     )
 
 

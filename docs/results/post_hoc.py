@@ -5,8 +5,8 @@ build/results, so that an interrupted run goes on. A quarter of an hour on two c
 
     python docs/results/post_hoc.py [--quick]
 
-No net here was chosen by its test error; an Occam bound holds for all messages at once, so that the best line is as
-good as any other.
+No net here was chosen by its test error. An Occam bound holds for all messages at once, so that the best line is as
+good as any other; a bound of one draw holds for that draw, so that the best of many pays for their number.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ HERE = Path(__file__).parent
 WORK = HERE.parents[1] / "build" / "results"
 TRAINING = Training(epochs=20, lr=0.2, batch=100, weight_decay=5e-4)
 WIDTHS = (12, 16, 24, 32)
+DRAWS = 17
+"""Sampled coresets on this page, each drawn once: what is said of the best of them is paid for."""
 METHODS: dict[str, Callable[[], MessageBound | SampledNet]] = {
     "pyramid, nearest point": lambda: OccamPyramid(feedback=False, name="pyramid, nearest point"),
     "pyramid, errors fed back": lambda: OccamPyramid(name="pyramid, errors fed back"),
     "logarithmic grid": lambda: Occam(name="logarithmic grid"),
-    "sampled coreset, one draw": lambda: SampledNet(name="sampled coreset, one draw"),
+    "sampled coreset, one draw": lambda: SampledNet(name="sampled coreset, one draw", draws=DRAWS),
 }
 THEIRS = (
     "mnist_nnet/sisl_mnist_small",
@@ -130,6 +132,7 @@ def page(rows: list[dict[str, Any]]) -> str:
     drawn = min((r for r in rows if r["method"] == "sampled coreset, one draw"), key=lambda r: r["bound"])
     plain = min((r for r in rows if r["method"] == "pyramid, nearest point"), key=lambda r: r["bound"])
     large = min((r for r in rows if r["parameters"] > 200_000), key=lambda r: r["bound"])
+    dense = min((r for r in rows if r["net"] == "lenet300/dns_original"), key=lambda r: r["bound"])
     lines = "\n".join(
         f"| {r['net']} | {r['parameters']:,} | {r['method']} | {r['error_before']:.2%} | {r['error']:.2%} | "
         f"{r['bytes']:,} | {r['nats']:,.0f} | {_shown(r['bound'])} | {r['test_error']:.2%} | {r['seconds']:,.0f} |"
@@ -147,9 +150,10 @@ exact arithmetic; operations, sizes, what is done to the images and weights are 
   ([the certificate](certificates/mnist_post_hoc.cert)); error {best["error"]:.2%} on the training images,
   {best["test_error"]:.2%} on the test images, which alone certify {best["test_bound"]:.2%}.
 * By rounding every row to the nearest point of its sphere: {plain["bound"]:.2%}.
-* One sampled coreset, drawn by a hash: {drawn["bound"]:.2%}, {drawn["net"]}
+* The best of {DRAWS} sampled coresets, each drawn once by a hash, ln {DRAWS} paid: {drawn["bound"]:.2%}, {drawn["net"]}
   ([the certificate](certificates/mnist_post_hoc_single_draw.cert)).
-* Largest net below 100 %: {large["net"]}, {large["parameters"]:,} parameters: {_shown(large["bound"])}.
+* Best of the nets with more than 200,000 parameters: {_shown(large["bound"])}, {large["net"]}; another such net, not
+  pruned by its author: {_shown(dense["bound"])}.
 * To compare: {ZHOU:.0%}, Zhou et al. (2019) for a LeNet-5 that was pruned, retrained and quantised for its bound, as we
   understand the paper.
 
