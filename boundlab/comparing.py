@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from boundlab._errors import InvalidParameter, PremiseViolated, UnsupportedLayer, probability
-from boundlab.bounds import bound
 from boundlab.bounds.arora_margin import AroraMargin
 from boundlab.bounds.corenet_corollary import CoreNetCorollary
 from boundlab.bounds.counted_corollary import CountedCorollary
@@ -306,7 +305,7 @@ def compare(
         lines=tuple(lines),
         delta=delta,
         joint=joint,
-        chance=chance(subject),
+        chance=chance(y),
         errors=errors,
         points=len(training[1]),
         test_errors=test_errors,
@@ -394,7 +393,7 @@ def _evaluated(
     if sample is None:
         return "needs fresh examples: test=(x, y)"
     try:
-        return bound(subject, method, *sample)
+        return method(subject, *sample)
     except (UnsupportedLayer, PremiseViolated) as fact:
         return str(fact)
 

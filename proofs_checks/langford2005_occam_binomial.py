@@ -43,8 +43,8 @@ MUTATIONS = (
     ),
     Mutation(
         file="bounds/occam.py",
-        old="errors=nets[best].count_errors(x, y)",
-        new="errors=chain.count_errors(x, y)",
+        old="return CodedNet.of(nets[best], x, y)",
+        new="return CodedNet(message=encode(nets[best]), errors=chain.count_errors(x, y), n=len(x), classes=2)",
     ),
     Mutation(
         file="bounds/occam.py",
@@ -53,8 +53,8 @@ MUTATIONS = (
     ),
     Mutation(
         file="bounds/occam.py",
-        old="errors=nets[best].count_errors(x, y), n=len(x), classes",
-        new="errors=nets[best].count_errors(x, y), n=2 * len(x), classes",
+        old="errors=net.count_errors(x, y), n=len(x)",
+        new="errors=net.count_errors(x, y), n=2 * len(x)",
     ),
 )
 

@@ -141,7 +141,7 @@ class AroraMargin(GeneralizationBound):
             ),
             delta=self.delta,
             theorem="arora2018_random_failures",
-            chance=chance(compression),
+            chance=chance(y),
             premises=self._premises(failed, n, gamma),
             facts={
                 "gamma": gamma,

@@ -153,7 +153,7 @@ class CoreNetCorollary(GeneralizationBound):
             terms=telescope(("margin loss", "gap"), (loss, loss + gap)),
             delta=self.delta,
             theorem="baykal2019_generalization_corollary",
-            chance=chance(compression),
+            chance=chance(y),
             premises=_premises(compression, plans, x, q=q, edges=edges),
             facts={
                 "q": q,

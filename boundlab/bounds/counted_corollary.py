@@ -98,7 +98,7 @@ class CountedCorollary(GeneralizationBound):
             ),
             delta=self.delta,
             theorem="boundlab_counted_corollary",
-            chance=chance(compression),
+            chance=chance(y),
             premises=(
                 IID,
                 Premise(

@@ -118,7 +118,7 @@ class DrawnNet(GeneralizationBound):
             ),
             delta=self.delta,
             theorem=_FORMS[self.form],
-            chance=chance(net),
+            chance=chance(y),
             premises=(
                 Premise(
                     text=f"the risk is that of the net drawn with seed {self.seed}, which `draw` gives, unchanged",

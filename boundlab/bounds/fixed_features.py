@@ -143,7 +143,7 @@ class LinearHead(GeneralizationBound):
             terms=telescope(("ramp loss", "confidence", "complexity"), (ramp, ramp + confidence, value)),
             delta=self.delta,
             theorem="lei2015_gaussian_complexity",
-            chance=chance(own),
+            chance=chance(y),
             premises=(IID, self._fixed(), _list_of(len(self.margins))),
             measure="" if self.features_fixed else "the features were learned from the same sample",
             facts={

@@ -185,7 +185,7 @@ class Gibbs(GeneralizationBound):
         posterior, losses = gibbs_losses(
             classifier(net), x, y, delta=self.delta, seed=self.seed, pairs=self.pairs, per_net=self.per_net
         )
-        return gibbs_bound(self, posterior, losses, n=len(x), chance=chance(net))
+        return gibbs_bound(self, posterior, losses, n=len(x), chance=chance(y))
 
 
 def gibbs_bound(

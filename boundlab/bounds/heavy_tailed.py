@@ -164,7 +164,7 @@ class HeavyTailed(GeneralizationBound):
             terms=telescope(("empirical risk", "confidence", "weights", "biases"), (errors / n, *levels, value)),
             delta=self.delta,
             theorem="shin2021_heavy_tail",
-            chance=chance(own),
+            chance=chance(y),
             premises=(IID, SHAPE, self._seeded(), _PAID),
             facts={
                 "multiple": multiple,

@@ -105,7 +105,7 @@ class InformedPrior(GeneralizationBound):
             centre=self.prior,
         )
         errors = count_errors(self.prior, x, y)
-        found = gibbs_bound(method, posterior, losses, n=n, chance=chance(net))
+        found = gibbs_bound(method, posterior, losses, n=n, chance=chance(y))
         trained = Premise(
             text=f"the prior's net depends on the first {self.prior_examples} examples alone",
             status=Status.ASSUMED,

@@ -354,7 +354,7 @@ class AroraCapacity(GeneralizationBound):
             terms=telescope(("margin loss", "capacity"), (loss, loss + capacity)),
             delta=self.delta,
             theorem="",
-            chance=chance(net),
+            chance=chance(y),
             premises=(IID,),
             facts={
                 "capacity": capacity,

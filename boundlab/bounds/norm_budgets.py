@@ -92,6 +92,7 @@ class Examples:
     allowance: float
     x: np.ndarray  # (n, features), the constant unit left out
     classes: int
+    chance: float
 
     @property
     def n(self) -> int:
@@ -124,6 +125,17 @@ class Examples:
     @property
     def _up(self) -> float:
         return _UP + 4.0 * (max(self.x.shape) + 2) * 2.0**-53
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarginBound(GeneralizationBound):
+    """A bound at a margin that the data choose, one of M 2^(k/steps); `steps` is at least 1."""
+
+    steps: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_int("steps", self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +173,7 @@ def examples(subject: Subject, x: Any, y: Any) -> Examples:
         allowance=allowance,
         x=x.reshape(len(x), -1),
         classes=outputs.shape[1],
+        chance=chance(y),
     )
 
 
@@ -216,13 +229,11 @@ def best_margin(own: np.ndarray, norm: float, steps: int, level: Level, *, nats:
 
 
 def norm_bound(
-    method: GeneralizationBound,
-    subject: Subject,
+    method: MarginBound,
     found: Examples,
     chosen: Choice,
     theorem: str,
     *,
-    steps: int,
     premises: Sequence[Premise] = (),
     facts: Mapping[str, float] | None = None,
 ) -> Bound:
@@ -234,7 +245,7 @@ def norm_bound(
         terms=telescope(("margin loss", "complexity", "confidence"), levels),
         delta=method.delta,
         theorem=theorem,
-        chance=chance(subject),
+        chance=found.chance,
         premises=(
             IID,
             Premise(
@@ -245,8 +256,8 @@ def norm_bound(
             Premise(
                 text="margin and norms come from a class that is fixed before the data",
                 status=Status.CHECKED,
-                evidence=f"by construction: values 2^(k/{steps}), prior weights 2/(3(|k|+1)(|k|+2)) that sum to 1, "
-                f"{chosen.nats:.3g} nats paid for the choice",
+                evidence=f"by construction: values 2^(k/{method.steps}), prior weights 2/(3(|k|+1)(|k|+2)) that sum "
+                f"to 1, {chosen.nats:.3g} nats paid for the choice",
                 numbers={"nats": chosen.nats},
             ),
             Premise(

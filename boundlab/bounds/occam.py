@@ -6,13 +6,20 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from boundlab._errors import InvalidParameter, labels, matrix, positive, positive_int
 from boundlab._theory import implements
-from boundlab.bounds.generalization_bound import IID, GeneralizationBound, Subject, classifier, evidence, telescope
+from boundlab.bounds.generalization_bound import (
+    IID,
+    GeneralizationBound,
+    Subject,
+    classifier,
+    evidence,
+    telescope,
+)
 from boundlab.codes.log_grid import LogGrid
 from boundlab.concentration.binomial import tail_inverse
 from boundlab.concentration.chernoff import kl_inverse
@@ -84,18 +91,36 @@ def _risk(errors: int, n: int) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodedNet:
-    """A net on a codebook, its message, and its errors on the examples: all that an Occam bound needs."""
+class MeasuredNet:
+    """A net on a codebook, its message, and its errors on n examples."""
 
     message: NetMessage
     errors: int
     n: int
-    classes: int = 0  # among the labels; 0: all that the net tells apart
+    classes: int  # that occur among the labels
+
+    @classmethod
+    def of(cls, net: FeedForward, x: np.ndarray, y: np.ndarray, **more: Any) -> Self:
+        """Write the net, and count its errors."""
+        return cls(message=encode(net), errors=net.count_errors(x, y), n=len(x), classes=len(np.unique(y)), **more)
+
+    @classmethod
+    def estimate(cls, net: FeedForward, x: np.ndarray, y: np.ndarray, n: int, **more: Any) -> Self:
+        """The same, with the errors that n examples would have at the rate of these few.
+
+        Whichever net is taken is paid for, so that an estimate may choose.
+        """
+        errors = round(misclassified(net(x), y) * n / len(x))
+        return cls(message=encode(net), errors=errors, n=n, classes=len(np.unique(y)), **more)
 
     @property
     def chance(self) -> float:
         """Risk of a uniform guess among the classes that occur: outputs that no label names make no bound better."""
-        return 1.0 - 1.0 / (self.classes or self.message.net.classes)
+        return 1.0 - 1.0 / self.classes
+
+
+class CodedNet(MeasuredNet):
+    """The same, at the price of its message: all that an Occam bound needs."""
 
     def nats(self, delta: float) -> float:
         """The complexity ln 1/P + ln 1/delta, rounded up."""
@@ -139,16 +164,12 @@ class MessageBound(GeneralizationBound):
         """The net on a codebook with the smallest bound, its message, and its errors."""
         chain, x, y = chain_and_evidence(net, x, y)
         nets = list(self.rounded(chain, x, y))
-        messages = [encode(own) for own in nets]
-        best = 0
-        if len(nets) > 1:  # whichever is taken is paid for, so that an estimate may choose
-            first = min(len(x), _FIRST)
-            errors = [round(misclassified(own(x[:first]), y[:first]) * len(x) / first) for own in nets]
-            values = [CodedNet(message=m, errors=k, n=len(x)) for m, k in zip(messages, errors, strict=True)]
-            best = min(range(len(nets)), key=lambda i: (values[i].value(self.delta), messages[i].bits))
-        return CodedNet(
-            message=messages[best], errors=nets[best].count_errors(x, y), n=len(x), classes=len(np.unique(y))
-        )
+        if len(nets) > 1:
+            tried = [CodedNet.estimate(own, x[:_FIRST], y[:_FIRST], len(x)) for own in nets]
+            best = min(range(len(nets)), key=lambda i: (tried[i].value(self.delta), tried[i].message.bits))
+        else:
+            best = 0
+        return CodedNet.of(nets[best], x, y)
 
     def __call__(self, net: Subject | FeedForward, x: Any, y: Any) -> Bound:
         """Evaluate every rounding and report the smallest bound; rounded up."""

@@ -11,9 +11,7 @@ from boundlab._errors import positive_int
 from boundlab._theory import implements
 from boundlab.bounds.occam import CodedNet, MessageBound
 from boundlab.nets.feedforward import FeedForward, Reshape
-from boundlab.nets.net_message import encode
 from boundlab.nets.on_codebook import Feedback, on_pyramid
-from boundlab.network import misclassified
 
 NORMS = tuple(round(2.0 ** (k / 2)) for k in range(2, 27))
 """Norms that rows are tried at: 2, 3, 4, 6, 8 ... 8192."""
@@ -70,10 +68,7 @@ class OccamPyramid(MessageBound):
             return on_pyramid(inner, norms) if feedback is None else feedback.rounded(norms, dead_zone=zone)
 
         def value(place: tuple[int, ...]) -> float:
-            found = at(place)
-            errors = misclassified(found(first), labels)
-            estimate = round(errors * len(x) / len(first))
-            return CodedNet(message=encode(found), errors=estimate, n=len(x)).value(self.delta)
+            return CodedNet.estimate(at(place), first, labels, len(x)).value(self.delta)
 
         ends = (*[len(NORMS)] * len(net.layers), len(DEAD_ZONES) if self.feedback else 1)
         best = descend(value, (*[_START] * len(net.layers), 0), ends, self.trials)

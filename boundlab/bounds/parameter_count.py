@@ -20,7 +20,7 @@ from boundlab.bounds.generalization_bound import (
     evidence,
     telescope,
 )
-from boundlab.bounds.norm_budgets import Domain, best_margin, check_domain, examples, norm_bound, radius
+from boundlab.bounds.norm_budgets import Domain, MarginBound, best_margin, check_domain, examples, norm_bound, radius
 from boundlab.bounds.occam import occam_binomial, occam_hoeffding
 from boundlab.concentration.binomial import tail_inverse
 from boundlab.nets.module_net import ModuleNet
@@ -73,7 +73,7 @@ def weight_lipschitz(depth: int, radius: float, gamma: float) -> float:
 
 @implements("long2020_parameter_count", "boundlab_norm_budgets")
 @dataclass(frozen=True, kw_only=True)
-class ParameterCover(GeneralizationBound):
+class ParameterCover(MarginBound):
     """Risk from the margins, the spectral norms and the number W of parameters: those of a kernel count once.
 
         R_0 <= r_gamma + 2/n + sqrt((W ln(3 Lambda n) + ln(1/delta) + nats)/(2n)),
@@ -109,12 +109,10 @@ class ParameterCover(GeneralizationBound):
     """
 
     name: str = "number of parameters, by a cover"
-    steps: int = 8
     domain: Domain | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive_int("steps", self.steps)
         check_domain(self.domain)
 
     def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
@@ -136,11 +134,9 @@ class ParameterCover(GeneralizationBound):
         facts = {"parameters": parameters, "radius": largest, "depth": len(operators)}
         return norm_bound(
             self,
-            net,
             found,
             chosen,
             "long2020_parameter_count",
-            steps=self.steps,
             premises=(premise,),
             facts=facts,
         )
@@ -186,7 +182,7 @@ class StoredBits(GeneralizationBound):
             ),
             delta=self.delta,
             theorem="langford2005_occam_forms",
-            chance=chance(net),
+            chance=chance(y),
             premises=(
                 IID,
                 Premise(

@@ -8,8 +8,9 @@ from typing import Any
 
 from boundlab._errors import positive, positive_int
 from boundlab._theory import implements
-from boundlab.bounds.generalization_bound import GeneralizationBound, Subject
+from boundlab.bounds.generalization_bound import Subject
 from boundlab.bounds.norm_budgets import (
+    MarginBound,
     best_margin,
     examples,
     neurons_by_themselves,
@@ -58,7 +59,7 @@ def path_complexity(path: float, depth: int, largest_input: float, dimension: in
 
 @implements("neyshabur2015_path_norm", "golowich2018_l1", "boundlab_norm_budgets")
 @dataclass(frozen=True, kw_only=True)
-class PathNorm(GeneralizationBound):
+class PathNorm(MarginBound):
     """Risk from the margins and the path norm phi, the sum over all paths to all outputs of the products of |weights|.
 
         R_0 <= r_gamma + (4/gamma) phi |X|_(2,inf) sqrt(2 (d ln 2 + ln(D K)))/n + 3 sqrt((ln(2/delta) + nats)/(2n))
@@ -90,11 +91,6 @@ class PathNorm(GeneralizationBound):
     """
 
     name: str = "path norm and margins"
-    steps: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive_int("steps", self.steps)
 
     def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
         """Evaluate the bound at the best margin; rounded up."""
@@ -110,4 +106,4 @@ class PathNorm(GeneralizationBound):
         entry = max(1.0, float(found.x.max()), -float(found.x.min()))
         published = 4.0 / chosen.normalised * path_complexity(1.0, depth, entry, inputs, found.n)
         facts = {"column_norm": column, "depth": depth, "published_complexity": published * _UP}
-        return norm_bound(self, net, found, chosen, "golowich2018_l1", steps=self.steps, facts=facts)
+        return norm_bound(self, found, chosen, "golowich2018_l1", facts=facts)

@@ -11,8 +11,17 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive, positive_int, probability
 from boundlab._theory import implements
-from boundlab.bounds.generalization_bound import GeneralizationBound, Subject
-from boundlab.bounds.norm_budgets import Domain, best_margin, check_domain, examples, norm_bound, radius, row
+from boundlab.bounds.generalization_bound import Subject
+from boundlab.bounds.norm_budgets import (
+    Domain,
+    MarginBound,
+    best_margin,
+    check_domain,
+    examples,
+    norm_bound,
+    radius,
+    row,
+)
 from boundlab.promises import Bound
 
 _UP = 1.0 + 1e-12
@@ -91,7 +100,7 @@ def perturbation_complexity(
 
 @implements("neyshabur2018_perturbation", "boundlab_norm_budgets")
 @dataclass(frozen=True, kw_only=True)
-class PerturbedWeights(GeneralizationBound):
+class PerturbedWeights(MarginBound):
     """Risk from the margins, the spectral and the Frobenius norms of a net, and the radius B of its inputs.
 
         R_0 <= r_gamma + sqrt((2 KL + ln(8 n N/delta) + nats)/(2 (n - 1))),
@@ -127,12 +136,10 @@ class PerturbedWeights(GeneralizationBound):
     """
 
     name: str = "PAC-Bayes, perturbed weights"
-    steps: int = 8
     domain: Domain | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive_int("steps", self.steps)
         check_domain(self.domain)
 
     def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
@@ -160,11 +167,9 @@ class PerturbedWeights(GeneralizationBound):
         }
         return norm_bound(
             self,
-            net,
             found,
             chosen,
             "neyshabur2018_perturbation",
-            steps=self.steps,
             premises=(premise,),
             facts=facts,
         )

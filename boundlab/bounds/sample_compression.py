@@ -178,7 +178,7 @@ class SampleCompression(GeneralizationBound):
             ),
             delta=self.delta,
             theorem="floyd1995_sample_compression",
-            chance=chance(net),
+            chance=chance(y),
             premises=(
                 IID,
                 Premise(

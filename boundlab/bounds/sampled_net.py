@@ -18,15 +18,15 @@ import numpy as np
 from boundlab._errors import InvalidParameter, positive_int
 from boundlab._theory import implements
 from boundlab.bounds.generalization_bound import GeneralizationBound, Subject, telescope
-from boundlab.bounds.occam import MESSAGE_PREMISES, chain_and_evidence
+from boundlab.bounds.occam import MESSAGE_PREMISES, MeasuredNet, chain_and_evidence
 from boundlab.bounds.occam_pyramid import NORMS, behind_front, descend
 from boundlab.bounds.pac_bayes import log_xi
 from boundlab.bounds.single_draw import single_draw
 from boundlab.codes.counts import draw_log_probability
 from boundlab.codes.pyramid import SCALES, PyramidLayer
 from boundlab.nets.feedforward import FeedForward
-from boundlab.nets.net_message import NetMessage, decode, encode
-from boundlab.network import misclassified
+from boundlab.nets.net_message import decode, encode
+from boundlab.nets.on_codebook import scale_levels
 from boundlab.promises import Bound, Premise, Status
 
 DRAWS = 2**26
@@ -116,21 +116,12 @@ def read_law(data: bytes, features: int) -> SampledLaw:
     return law
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SampledDraw:
-    """The net that a law drew, its message, and its errors on the examples."""
+@dataclass(frozen=True, kw_only=True)
+class SampledDraw(MeasuredNet):
+    """The net that a law drew, at the price of that draw."""
 
     law: SampledLaw
-    message: NetMessage
-    errors: int
-    n: int
     draws: int = 1  # N, of laws that could have been chosen by what they drew
-    classes: int = 0  # among the labels; 0: all that the net tells apart
-
-    @property
-    def chance(self) -> float:
-        """Risk of a uniform guess among the classes that occur."""
-        return 1.0 - 1.0 / (self.classes or self.message.net.classes)
 
     @property
     def log_ratio(self) -> float:
@@ -197,21 +188,12 @@ class SampledNet(GeneralizationBound):
         def value(place: tuple[int, ...]) -> float:
             law = law_of(inner, [NORMS[k] for k in place])
             found = law.draw(_coins(b"search" + repr(place).encode()))
-            errors = round(misclassified(found(first), labels) * len(x) / len(first))
-            return SampledDraw(law=law, message=encode(found), errors=errors, n=len(x)).value(self.delta)
+            return SampledDraw.estimate(found, first, labels, len(x), law=law).value(self.delta)
 
         places = len(chain.layers)
         best = descend(value, (14,) * places, (len(NORMS),) * places, self.trials)
         law = law_of(chain, [NORMS[k] for k in best])
-        found = law.drawn()
-        return SampledDraw(
-            law=law,
-            message=encode(found),
-            errors=found.count_errors(x, y),
-            n=len(x),
-            draws=self.draws,
-            classes=len(np.unique(y)),
-        )
+        return SampledDraw.of(law.drawn(), x, y, law=law, draws=self.draws)
 
     def __call__(self, net: Subject | FeedForward, x: Any, y: Any) -> Bound:
         """Find the law, draw once, and evaluate the bound; rounded up."""
@@ -258,11 +240,8 @@ def law_of(net: FeedForward, norms: list[int]) -> SampledLaw:
         size = np.abs(own.weight)
         top = size.max(axis=1, keepdims=True)
         f = np.rint(np.divide(size * _RESOLUTION, top, out=np.zeros_like(size), where=top > 0)).astype(np.int64)
-        scale = size.sum(axis=1) / m
-        levels = np.zeros(len(f), np.int64)
-        levels[scale > 0] = SCALES.levels(scale[scale > 0])
         z = np.where(own.weight < 0, -f, f)
-        layers.append(PyramidLayer(z=z, levels=levels, bias=SCALES.nearest(own.bias)))
+        layers.append(PyramidLayer(z=z, levels=scale_levels(own.weight, m), bias=SCALES.nearest(own.bias)))
     return SampledLaw(frequencies=net.with_layers(layers), norms=tuple(norms))
 
 

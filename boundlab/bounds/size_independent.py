@@ -11,8 +11,9 @@ import numpy as np
 
 from boundlab._errors import positive, positive_int
 from boundlab._theory import implements
-from boundlab.bounds.generalization_bound import GeneralizationBound, Subject
+from boundlab.bounds.generalization_bound import Subject
 from boundlab.bounds.norm_budgets import (
+    MarginBound,
     best_margin,
     examples,
     neurons_by_themselves,
@@ -95,7 +96,7 @@ def l1_complexity(mass: float, depth: int, column: float, dimension: int, classe
 
 @implements("golowich2018_frobenius", "boundlab_norm_budgets")
 @dataclass(frozen=True, kw_only=True)
-class FrobeniusNorm(GeneralizationBound):
+class FrobeniusNorm(MarginBound):
     """Risk from the margins and the product of the Frobenius norms, with the root of the depth alone beside it.
 
         R_0 <= r_gamma + (4/gamma) sqrt(K) prod |A_i|_F |X|_F sqrt((1 + s)² + 2 + 2/s)/n
@@ -128,11 +129,6 @@ class FrobeniusNorm(GeneralizationBound):
     """
 
     name: str = "Frobenius norms and margins"
-    steps: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive_int("steps", self.steps)
 
     def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
         """Evaluate the bound at the best margin; rounded up."""
@@ -148,12 +144,12 @@ class FrobeniusNorm(GeneralizationBound):
         norm = math.prod(op.frobenius for op in operators) * _UP
         chosen = best_margin(found.margins, norm, self.steps, level)
         facts = {"data_norm": size, "depth": len(operators)}
-        return norm_bound(self, net, found, chosen, "golowich2018_frobenius", steps=self.steps, facts=facts)
+        return norm_bound(self, found, chosen, "golowich2018_frobenius", facts=facts)
 
 
 @implements("golowich2018_l1", "boundlab_norm_budgets")
 @dataclass(frozen=True, kw_only=True)
-class L1Norm(GeneralizationBound):
+class L1Norm(MarginBound):
     """Risk from the margins and the product of l1 norms: the largest row of each hidden layer, all of the last.
 
         R_0 <= r_gamma + (4/gamma) M |X|_(2,inf) sqrt(2 (d ln 2 + ln(D K)))/n + 3 sqrt((ln(2/delta) + nats)/(2n))
@@ -166,11 +162,6 @@ class L1Norm(GeneralizationBound):
     """
 
     name: str = "l1 norms and margins"
-    steps: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive_int("steps", self.steps)
 
     def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
         """Evaluate the bound at the best margin; rounded up."""
@@ -186,4 +177,4 @@ class L1Norm(GeneralizationBound):
         norm = math.prod(op.row_mass for op in hidden) * last.total_mass * _UP
         chosen = best_margin(found.margins, norm, self.steps, level)
         facts = {"column_norm": column, "depth": depth}
-        return norm_bound(self, net, found, chosen, "golowich2018_l1", steps=self.steps, facts=facts)
+        return norm_bound(self, found, chosen, "golowich2018_l1", facts=facts)

@@ -11,8 +11,16 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive, positive_int
 from boundlab._theory import implements
-from boundlab.bounds.generalization_bound import GeneralizationBound, Subject
-from boundlab.bounds.norm_budgets import best_margin, budget, examples, norm_bound, rademacher_confidence, row
+from boundlab.bounds.generalization_bound import Subject
+from boundlab.bounds.norm_budgets import (
+    MarginBound,
+    best_margin,
+    budget,
+    examples,
+    norm_bound,
+    rademacher_confidence,
+    row,
+)
 from boundlab.promises import Bound
 
 _UP = 1.0 + 1e-12
@@ -68,7 +76,7 @@ def spectral_complexity(
 
 @implements("bartlett2017_spectral", "boundlab_norm_budgets")
 @dataclass(frozen=True, kw_only=True)
-class SpectralMargin(GeneralizationBound):
+class SpectralMargin(MarginBound):
     """Risk from the margins, the spectral norms s_i and the (2,1) norms b_i of a net with d layers.
 
         R_0 <= r_gamma + 8/n^(3/2) + 72 |X|_F (ln n + ln(2d)/4) sqrt(ln 2W²)/(gamma n) T
@@ -102,11 +110,6 @@ class SpectralMargin(GeneralizationBound):
     """
 
     name: str = "spectral norms and margins"
-    steps: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive_int("steps", self.steps)
 
     def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
         """Evaluate the bound at the best margin; rounded up."""
@@ -125,4 +128,4 @@ class SpectralMargin(GeneralizationBound):
         chosen = best_margin(found.margins, norm, self.steps, level, nats=sum(nats for _, nats in budgets))
         facts = {"data_norm": size, "width": width, "depth": len(operators)}
         facts |= {f"group_budget_{k}": value for k, value in enumerate(group, 1)}
-        return norm_bound(self, net, found, chosen, "bartlett2017_spectral", steps=self.steps, facts=facts)
+        return norm_bound(self, found, chosen, "bartlett2017_spectral", facts=facts)

@@ -120,7 +120,7 @@ class TestSet(GeneralizationBound):
             terms=telescope(("empirical risk", "confidence"), (errors / n, value)),
             delta=self.delta,
             theorem="clopper_pearson1934",
-            chance=chance(net),
+            chance=chance(y),
             premises=(
                 Premise(
                     text="the points were never used in training, compression or the choice of the net",

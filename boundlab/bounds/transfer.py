@@ -112,7 +112,7 @@ class UnlabelledTransfer(GeneralizationBound):
             ),
             delta=self.delta,
             theorem="boundlab_unlabelled_transfer",
-            chance=chance(compression),
+            chance=chance(y),
             premises=(*MESSAGE_PREMISES, _freshness(compression, x, fresh), _choice(grid)),
             facts={
                 "threshold": t,
@@ -221,7 +221,7 @@ class SpectralTransfer(GeneralizationBound):
             ),
             delta=self.delta,
             theorem="boundlab_spectral_transfer",
-            chance=chance(compression),
+            chance=chance(y),
             premises=(*MESSAGE_PREMISES, self._ball(x)),
             facts={
                 "beta": beta,

@@ -85,7 +85,6 @@ def _compare(args: argparse.Namespace) -> int:
     """Every bound of the catalogue on the net, as one table."""
     from boundlab.cli.compress import net_of, shaped
     from boundlab.comparing import compare
-    from boundlab.data import load_data
     from boundlab.files import draft_of, writable
 
     if args.save or args.pool != 1:
@@ -94,15 +93,13 @@ def _compare(args: argparse.Namespace) -> int:
         writable(Path(args.figure))
     with progress() as tell:
         tell(0.0, f"reading {args.data}")
-        data = load_data(args.data, scale=args.scale, shift=args.shift)
-        if data.x_train is None or data.y_train is None:
-            raise InvalidParameter("data must hold labelled training examples, got none.")
-        x = shaped(data.x_train, args.shape)
+        data, x, y = _examples(args, scale=args.scale, shift=args.shift)
+        x = shaped(x, args.shape)
         test = None
         if data.x_test is not None and data.y_test is not None:
             test = shaped(data.x_test, args.shape), data.y_test
         net = net_of(args, x[:1])
-        found = compare(net, x, data.y_train, test=test, delta=args.delta, progress=tell)
+        found = compare(net, x, y, test=test, delta=args.delta, progress=tell)
     if args.figure:
         from matplotlib.figure import Figure
 
@@ -173,11 +170,13 @@ def _methods(name: str, delta: float) -> list[Any]:
     return kinds[name]
 
 
-def _examples(args: argparse.Namespace) -> tuple[DataSet, np.ndarray, np.ndarray]:
-    """A data set, and its labelled training examples as the data give them."""
+def _examples(
+    args: argparse.Namespace, *, scale: float = 1.0, shift: float = 0.0
+) -> tuple[DataSet, np.ndarray, np.ndarray]:
+    """A data set, and its labelled training examples: as the data give them, or scaled and shifted."""
     from boundlab.data import load_data
 
-    data = load_data(args.data)
+    data = load_data(args.data, scale=scale, shift=shift)
     if data.x_train is None or data.y_train is None:
         raise InvalidParameter("data must hold labelled training examples, got none.")
     return data, data.x_train, data.y_train

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boundlab._errors import InvalidParameter, PremiseViolated, UnsupportedLayer, one_line
 from boundlab.nets.feedforward import AveragePool, Convolution, FeedForward, Linear, MaxPool, Op, Relu, Reshape
+from boundlab.network import Layer
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Weights:
-    weight: np.ndarray
-    bias: np.ndarray
 
 
 def feed_forward_of_module(module: torch.nn.Module, shape: tuple[int, ...]) -> FeedForward:
@@ -115,12 +109,10 @@ def _of_module(name: str, part: Any) -> list[Op]:
     raise UnsupportedLayer(f"a chain must be made of operations that a message can name, got {type(part).__name__}.")
 
 
-def _weights(part: Any) -> _Weights:
+def _weights(part: Any) -> Layer:
     weight = part.weight.detach().double().cpu().numpy().reshape(len(part.weight), -1)
     bias = np.zeros(len(weight)) if part.bias is None else part.bias.detach().double().cpu().numpy()
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise InvalidParameter("a net's parameters must be finite, got others.")
-    return _Weights(weight=weight.copy(), bias=bias.copy())
+    return Layer(weight=weight.copy(), bias=bias.copy(), relu=False)
 
 
 def _square(name: str, value: Any) -> int:

@@ -41,7 +41,7 @@ def on_pyramid(net: FeedForward, norms: Sequence[int]) -> FeedForward:
     """
     return net.with_layers(
         [
-            _layer(nearest_on_sphere(w.weight, m), _scale_levels(w.weight, m), w.bias)
+            _layer(nearest_on_sphere(w.weight, m), scale_levels(w.weight, m), w.bias)
             for w, m in zip(net.layers, _checked(net, norms), strict=True)
         ]
     )
@@ -143,7 +143,7 @@ def _fed_back(w: np.ndarray, factor: tuple[np.ndarray, np.ndarray], m: int, dead
     """Round the columns of w, (out, d + 1) with the bias last; those that no point uses become 0."""
     used, upper = factor
     left, d = w[:, used], w.shape[1] - 1
-    levels = _scale_levels(left[:, :-1], m)
+    levels = scale_levels(left[:, :-1], m)
     scale = SCALES.magnitudes(levels)
     z = np.zeros((len(w), d), np.int64)
     last = len(used) - 1
@@ -175,7 +175,7 @@ def _layer(z: np.ndarray, levels: np.ndarray, bias: np.ndarray) -> PyramidLayer:
     return PyramidLayer(z=z, levels=np.where(z.any(axis=1), levels, 0), bias=SCALES.nearest(bias))
 
 
-def _scale_levels(weight: np.ndarray, m: int) -> np.ndarray:
+def scale_levels(weight: np.ndarray, m: int) -> np.ndarray:
     """The levels of |w_i|_1 / m on the grid of scales; 0 for a row of zeros."""
     size = np.abs(weight).sum(axis=1) / m
     levels = np.zeros(len(weight), np.int64)

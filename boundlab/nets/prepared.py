@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from boundlab._errors import InvalidParameter, positive_int
 from boundlab.nets.feedforward import AveragePool, FeedForward, Linear, Op, Rescale, Reshape, Shape
+from boundlab.network import Layer
 
 _RANGE = 1e6
 _HALVINGS = 10  # scale and shift in 1024ths are whole numbers in a message
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Weights:
-    weight: np.ndarray
-    bias: np.ndarray
 
 
 def prepared(
@@ -72,5 +67,5 @@ def _folded(net: FeedForward, scale: float, shift: float) -> FeedForward:
             f"from data, and no message says them, got scale={scale!r} and shift={shift!r}."
         )
     own = first.layer
-    layer = _Weights(weight=own.weight * scale, bias=own.bias + shift * own.weight.sum(axis=1))
+    layer = Layer(weight=own.weight * scale, bias=own.bias + shift * own.weight.sum(axis=1), relu=False)
     return replace(net, ops=(*net.ops[:k], replace(first, layer=layer), *net.ops[k + 1 :]))

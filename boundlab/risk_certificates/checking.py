@@ -114,7 +114,7 @@ def check_certificate(certificate: RiskCertificate, x: Any, y: Any) -> Checked:
     else:
         law = read_law(certificate.law, certificate.features)
         if encode(law.drawn()).data == encode(message.net).data:
-            nats = SampledDraw(law=law, message=message, errors=errors, n=n).log_ratio
+            nats = SampledDraw(law=law, message=message, errors=errors, n=n, classes=certificate.classes).log_ratio
             paid |= {"log_probability": law.log_probability(message.net)}
             more = math.log(certificate.draws) * (1.0 + 2.0**-50)
             holds = divergence_is_above(errors, n, certificate.bound, certificate.delta, nats + more)

@@ -42,17 +42,17 @@ def issue_certificate(
     UnsupportedLayer
         If it is no chain of operations that a message can name.
     """
+    if not isinstance(method, (MessageBound, SampledNet)):
+        raise InvalidParameter(f"method must be OccamPyramid(), Occam() or SampledNet(), got {type(method).__name__}.")
+    chain, points, labels = chain_and_evidence(net, x, y)
     if isinstance(method, SampledNet):
-        found: CodedNet | SampledDraw = method.drawn(net, x, y)
+        found: CodedNet | SampledDraw = method.drawn(chain, points, labels)
         kind, law, nats = Kind.SINGLE_DRAW, found.law.data, found.log_ratio
         extra = {"log_probability": found.law.log_probability(found.message.net)}
-    elif isinstance(method, MessageBound):
-        found = method.coded(net, x, y)
-        kind, law, nats, extra = Kind.OCCAM, b"", found.message.nats, {}
     else:
-        raise InvalidParameter(f"method must be OccamPyramid(), Occam() or SampledNet(), got {type(method).__name__}.")
+        found = method.coded(chain, points, labels)
+        kind, law, nats, extra = Kind.OCCAM, b"", found.message.nats, {}
     message = found.message
-    _, points, labels = chain_and_evidence(net, x, y)
     return RiskCertificate(
         kind=kind,
         bound=found.value(float(method.delta)),
