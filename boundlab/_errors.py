@@ -97,6 +97,8 @@ def matrix(name: str, value: Any, *, columns: int | None = None) -> np.ndarray:
 
 def labels(name: str, value: Any, *, points: int, classes: int, present: int = 2) -> np.ndarray:
     """Return `value` as int64 labels in 0..classes-1, one per point, with at least `present` (1 or 2) classes."""
+    if np.ma.is_masked(value):
+        raise InvalidParameter(f"{name} must have no masked entries, whose values are unknown, got some.")
     try:
         array = np.asarray(value)
     except ValueError:

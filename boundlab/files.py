@@ -127,7 +127,7 @@ def write_atomically(texts: Mapping[Path, str]) -> None:
         for target, draft in drafts.items():
             writable(target)
             target.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(texts[target], encoding="utf-8", errors="backslashreplace")
+            draft.write_bytes(texts[target].encode("utf-8", "backslashreplace"))  # the same line ends everywhere
         for target, draft in drafts.items():
             draft.replace(target)
     finally:

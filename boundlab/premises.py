@@ -13,13 +13,10 @@ from boundlab.concentration.binomial import upper_limit
 from boundlab.nets.condition import LEVELS, condition_numbers, hill_index, tail_curve
 from boundlab.nets.groups import parts
 from boundlab.network import Network
-from boundlab.promises import Premise, Status
+from boundlab.promises import Premise, Status, contaminated
 
 ALPHA = 0.01
 """Error level of each test of a premise (divided by the number of features that are tested)."""
-CONTAMINATED = 0.01
-"""Share of hold-out points found among points that they must be independent of, from which on that premise counts as
-violated; data sets repeat a point now and then by nature."""
 UNSEEN = "the calibration and hold-out points were not used in training"
 
 
@@ -87,12 +84,6 @@ def assumption_2(network: Network, x: np.ndarray) -> Premise:
         evidence=f"{'; '.join(found) or 'no heavy tail seen'}; t P(Delta > t) in layer 2 at t = 10 ... 1e5: {first}",
         numbers=numbers,
     )
-
-
-@implements("boundlab_holdout_certificate")
-def contaminated(shared: int, points: int) -> bool:
-    """Whether so many of the points are shared that chance repeats no longer explain it."""
-    return shared > 0 and shared >= CONTAMINATED * points
 
 
 @implements("boundlab_holdout_certificate")

@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from boundlab._theory import implements
 from boundlab.records import Record, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+CONTAMINATED = 0.01
+"""Share of points found among points that they must be independent of, from which on that premise counts as violated;
+data sets repeat a point now and then by nature."""
 
 
 class Status(StrEnum):
@@ -34,6 +39,12 @@ class Premise(Record):
     def rows(self) -> list[Row]:
         """One line."""
         return [{"premise": self.text, "status": str(self.status), "evidence": self.evidence}]
+
+
+@implements("boundlab_holdout_certificate")
+def contaminated(shared: int, points: int) -> bool:
+    """Whether so many of the points are shared that chance repeats no longer explain it."""
+    return shared > 0 and shared >= CONTAMINATED * points
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter
 
-_DECIMALS = 12
-"""To which gaps are compared: errors are rates with few digits, whose differences are rounded."""
+_ROUNDING = 1e-12
+"""What gaps may differ by and count as tied, of the largest: errors are rates, whose differences are rounded."""
 
 
 def kendall_tau(measure: Any, gap: Any) -> float:
@@ -24,7 +24,8 @@ def kendall_tau(measure: Any, gap: Any) -> float:
     Parameters
     ----------
     measure : array (nets,), at least two; infinite values are allowed, NaN is not
-    gap : array (nets,), finite and not all the same
+    gap : array (nets,), finite and not all the same; what differs by 1e-12 of the largest, or by the rounding of its
+        own precision, is tied
 
     Returns
     -------
@@ -293,24 +294,47 @@ class Pairs:
         )
 
 
-def pairs_of(gap: Any, axes: Mapping[str, Any], resolution: float = 0.0) -> Pairs:
-    """All pairs of nets with these gaps and hyper-parameters; gaps that differ by at most `resolution` are tied."""
-    gap = numbers("gap", gap, None)
+def pairs_of(gap: Any, axes: Mapping[str, Any], resolution: float = 0.0, rounding: float | None = None) -> Pairs:
+    """All pairs of nets with these gaps and hyper-parameters; gaps that differ by at most `resolution` are tied.
+
+    So are those that differ by at most `rounding`: what arithmetic may have added, unless given that of the largest gap
+    in the precision in which it comes.
+    """
+    given, gap = gap, numbers("gap", gap, None)
     if not np.isfinite(gap).all() or len(gap) < 2:
         raise InvalidParameter(f"gap must hold at least two finite numbers, got {len(gap)}, not all finite or too few.")
-    if not 0.0 <= resolution < np.inf:
+    number = isinstance(resolution, (int, float, np.integer, np.floating)) and not isinstance(resolution, bool)
+    if not number or not 0.0 <= resolution < np.inf:
         raise InvalidParameter(f"resolution must be at least 0 and finite, got resolution={resolution!r}.")
     codes, labels = {}, {}
     for name, values in axes.items():
-        labels[name], codes[name] = np.unique(np.asarray(values), return_inverse=True)
+        labels[name], codes[name] = _levels(name, values)
         if codes[name].shape != gap.shape:
             raise InvalidParameter(f"{name} must have shape ({len(gap)},), one value per net, got {codes[name].shape}.")
     first, second = np.triu_indices(len(gap), 1)
-    apart = np.round(gap[first] - gap[second], _DECIMALS)
-    signs = (apart > resolution).astype(np.int64) - (apart < -resolution)
+    with np.errstate(over="ignore"):
+        apart = gap[first] - gap[second]
+    lost = rounding_of(given) * float(np.abs(gap).max()) if rounding is None else rounding
+    tied = max(float(resolution), lost)
+    signs = (apart > tied).astype(np.int64) - (apart < -tied)
     if not signs.any():
-        raise InvalidParameter(f"gaps must differ by more than {resolution:g} between some nets, none do.")
+        raise InvalidParameter(f"gaps must differ by more than {tied:g} between some nets, none do.")
     return Pairs(first=first, second=second, gaps=signs, axes=codes, labels=labels, nets=len(gap))
+
+
+def rounding_of(values: Any) -> float:
+    """The relative error of differences of these numbers: 1e-12, or more where they come in a lower precision."""
+    kind = np.asarray(values).dtype
+    return max(_ROUNDING, 64.0 * float(np.finfo(kind).eps)) if kind.kind == "f" else _ROUNDING
+
+
+def _levels(name: str, values: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The values of an axis in order, and the place of each net's among them."""
+    _require_no_mask(name, values)
+    try:
+        return np.unique(np.asarray(values), return_inverse=True)
+    except (TypeError, ValueError):
+        raise InvalidParameter(f"{name} must hold values of one kind, which have an order, got others.") from None
 
 
 def _entropy(p: np.ndarray) -> float:
@@ -318,9 +342,17 @@ def _entropy(p: np.ndarray) -> float:
     return float(-(p * np.log(p)).sum())
 
 
+def _require_no_mask(name: str, values: Any) -> None:
+    if np.ma.is_masked(values):
+        raise InvalidParameter(f"{name} must have no masked entries, whose values are unknown, got some.")
+
+
 def numbers(name: str, values: Any, nets: int | None) -> np.ndarray:
-    """Validate one number per net; infinite ones are allowed."""
+    """Validate one number per net, as float64; infinite ones are allowed."""
+    _require_no_mask(name, values)
     try:
+        if np.asarray(values).dtype.kind not in "buifO":
+            raise TypeError
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError):
         raise InvalidParameter(f"{name} must be numbers, one per net, got {type(values).__name__}.") from None

@@ -1,8 +1,8 @@
 """Does a measure rank nets as their generalization gap does? Kendall's tau, granulated, information, sign errors.
 
 Correlation certifies nothing: a measure that ranks a whole family without fault bounds the risk of none of its nets,
-and may fail on the next family. What is here says how often a measure was right, and how often one that knows nothing
-would have been.
+and may fail on the next family. What is here says how often a measure was right, and how often one would have been
+whose values are dealt out among the settings by luck.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boundlab._errors import InvalidParameter, positive_int
-from boundlab.rank_statistics import Pairs, numbers, pairs_of
+from boundlab.rank_statistics import Pairs, numbers, pairs_of, rounding_of
 from boundlab.records import Record, Row
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ class Score(Record):
     drawn from an exponential law, Rubin's Bayesian bootstrap): a picture of the noise that promises no coverage; None
     for `robust`, a maximum over pairs of settings that such weights do not move. `noise` is the middle 95 % of what the
     measure reaches when its values are dealt out among the settings anew, and `p` the share, itself included, of such
-    deals that do at least as well: an exact test of "the measure knows nothing", for one measure and one statistic.
+    deals that do at least as well: an exact test of "its values are exchangeable among the settings", for one measure
+    and one statistic. That is more than "it knows nothing": a measure that depends on the hyper-parameters, as sizes do
+    and most norms, is not exchangeable even where it says nothing of the gap, and its p is then often small. Rank a
+    coin for each value of each axis beside it, to see how small.
     """
 
     value: float
@@ -97,7 +100,7 @@ class Ranking(Record):
         return [row for line in self.lines for row in line.rows()]
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw every measure's statistics with their intervals, on what a measure that knows nothing reaches."""
+        """Draw every measure's statistics with their intervals, on what they reach when dealt out by luck."""
         from boundlab.report.bound_figures import plot_ranking
 
         return plot_ranking(self, ax)
@@ -128,7 +131,7 @@ def rank_measures(
     measures : sequence of str
         The columns to judge; no NaN.
     training_error, test_error : str
-        The columns of the errors, in [0, 1].
+        The columns of the errors, in [0, 1]. Gaps that differ by what rounding in their precision may add are tied.
     resolution : float
         Gaps that differ by no more than this count as tied, >= 0: what the test set cannot tell apart.
     resamples : int
@@ -141,7 +144,8 @@ def rank_measures(
     Returns
     -------
     Ranking
-        One line per measure. The p values are for one measure and one statistic each.
+        One line per measure. The p values are for one measure and one statistic each, and test that its values are
+        exchangeable among the settings, which is more than that it knows nothing; see `Score`.
 
     Raises
     ------
@@ -161,13 +165,16 @@ def rank_measures(
     tell = progress or (lambda share, text: None)
     rng = np.random.default_rng(rng)
     positive_int("resamples", resamples)
-    rates = [_column(family, name) for name in (test_error, training_error)]
-    for name, rate in zip((test_error, training_error), rates, strict=True):
+    columns = [_column(family, name) for name in (test_error, training_error)]
+    rates: list[np.ndarray] = []  # in double precision before they are subtracted: small types wrap
+    for name, column in zip((test_error, training_error), columns, strict=True):
+        rates.append(rate := numbers(name, column, len(rates[0]) if rates else None))
         if not ((rate >= 0) & (rate <= 1)).all():
             raise InvalidParameter(f"{name} must be in [0, 1], got {rate.min():g}..{rate.max():g}.")
     if not axes or not measures:
         raise InvalidParameter(f"axes and measures must name at least one column each, got {axes!r} and {measures!r}.")
-    pairs = pairs_of(rates[0] - rates[1], {name: _column(family, name) for name in axes}, resolution)
+    lost = max(map(rounding_of, columns))  # errors are at most 1
+    pairs = pairs_of(rates[0] - rates[1], {name: _column(family, name) for name in axes}, resolution, lost)
     found = []
     for k, name in enumerate(measures):
         tell(k / len(measures), name)
@@ -211,8 +218,8 @@ def _ranked(name: str, pairs: Pairs, values: np.ndarray, resamples: int, rng: np
     )
 
 
-def _column(family: Any, name: str) -> np.ndarray:
+def _column(family: Any, name: str) -> Any:
     try:
-        return np.asarray(family[name])
+        return family[name]
     except (KeyError, TypeError, IndexError):
         raise InvalidParameter(f"family must have a column {name!r}, it has none.") from None

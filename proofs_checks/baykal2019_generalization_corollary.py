@@ -69,8 +69,8 @@ MUTATIONS = (
     Mutation(file="bounds/corenet_corollary.py", old="constant = math.log(128.0)", new="constant = math.log(32.0)"),
     Mutation(
         file="bounds/corenet_corollary.py",
-        old="loss = float(np.count_nonzero(own <= rival + gamma)) / n",
-        new="loss = float(np.count_nonzero(own <= rival)) / n",
+        old="loss = (n - int(np.count_nonzero(own > gamma))) / n",
+        new="loss = (n - int(np.count_nonzero(own > 0.0))) / n",
     ),
     Mutation(
         file="bounds/corenet_corollary.py",

@@ -9,7 +9,10 @@ c I - A A^T is at least -(|D| + u c + k m u/(1 - k u) |A|²) I, that is
 |A|² (1 - a) <= c (1 + b), a = k m u/(1 - k u), b = u + m (1 + u) g/(1 - g). With s = (m + 1)(k + m + 2) u <= 1/100 the
 quotients by 1 - k u and 1 - g cost less than 3 %: a + b <= 1.03 (k m + m (m + 1) + 1) u <= 1.03 s, and
 (1 + b)/(1 - a) <= 1 + 2 s.
-Dividing by a power of two first is exact, so that nothing overflows.
+Dividing by a power of two first brings the largest entry to [1/2, 1), so that c >= 1/4 and nothing overflows. It is
+exact but for entries below 2^-1022, which it and their products move by less than 2^-1074 each: far less than what the
+last factor, 1 + 10^-12, has to spare. Multiplying back is exact, or rounds among the subnormal numbers by less than the
+one step that is added; a norm beyond 2^1024 is called infinite.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from boundlab.nets.norms import exceeds, spectral_norm
+from boundlab.nets.norms import exceeds, frobenius_norm, group_norm, spectral_norm
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
 from proofs_checks.proving import prove, reals
@@ -41,7 +44,7 @@ MUTATIONS = (
     ),
     Mutation(
         file="nets/norms.py",
-        old="return math.ldexp(math.sqrt(square * (1.0 + slack)), exponent) * _UP",
+        old="return raised(math.sqrt(square * (1.0 + slack)), exponent)",
         new="return math.ldexp(math.sqrt(square), exponent) * (1.0 - 2.0 * slack)",
     ),
     Mutation(file="nets/norms.py", old="a = a if a.shape[0] <= a.shape[1] else a.T", new="a = a[: a.shape[1]]"),
@@ -54,9 +57,11 @@ MUTATIONS = (
     Mutation(file="nets/norms.py", old="np.linalg.cholesky(difference)", new="np.linalg.cholesky(difference + gram)"),
     Mutation(
         file="nets/norms.py",
-        old="a = np.ldexp(a, -exponent)",
-        new="a, exponent = np.ldexp(a, 0), 0",
+        old="return np.ldexp(a, -exponent), exponent",
+        new="return a, 0",
     ),
+    Mutation(file="nets/norms.py", old="return math.nextafter(found, math.inf)", new="return found"),
+    Mutation(file="nets/norms.py", old="return math.inf", new="return 0.0"),
 )
 
 
@@ -112,6 +117,14 @@ def exact() -> str:
     for scale in (-1_000, 1_000):  # squares of the entries would be 0 or infinite
         value = spectral_norm(np.ldexp(np.eye(3), scale))
         require(Fraction(2) ** scale < Fraction(value) < Fraction(2) ** scale * Fraction(11, 10), "no overflow")
+    for entries in ([1, 1], [1, 2, 2], [3, 5], [7, 1, 1]):  # times 2^-1074: what is not whole must be rounded up
+        for norm in (spectral_norm, frobenius_norm, group_norm):
+            value = Fraction(norm(np.ldexp([entries], -1074).astype(float))) * 2**1074
+            require(sum(v * v for v in entries) <= value**2 <= (sum(entries) + 2) ** 2, f"{norm.__name__}: {value}")
+    for norm in (spectral_norm, frobenius_norm, group_norm):
+        tiny = Fraction(norm(np.full((3, 3), 1e-170))) / Fraction(1e-170)  # 3, 3 and 3 sqrt 3
+        require(9 <= tiny**2 <= 28, f"{norm.__name__} of entries whose squares vanish: {float(tiny)}")
+        require(norm(np.full((2, 2), 1.7e308)) == np.inf, f"{norm.__name__}: too large for a float")
     return f"60 matrices of whole numbers certified in fractions, at most {most:.1e} above the norm"
 
 

@@ -1,19 +1,27 @@
-"""A Gaussian posterior around trained weights costs KL and 8 bits for each tensor, whatever the data made of either.
+"""A Gaussian posterior around trained weights, under a mixture of prior scales that nobody has to choose.
 
 Statement. Q adds independent N(0, s_t^2) to every number of tensor t, s_t any function of the data. P is the product
-over tensors of sum_j 2^-8 N(c, 4^(j/8)), j = -192..63, with centres c that the n examples did not shape. Then for
-every choice of the exponents j_t, also from the data: KL(Q||P) <= KL(Q||N(c, p^2)) + 8 T ln 2 with p_t = 2^(j_t/8), T
-tensors, and ln dQ/dP <= ln dQ/dN(c, p^2) + 8 T ln 2 at every point. For a tensor of d numbers whose distances to c have
-the root mean square m, KL = d ((m^2 + s^2)/(2 p^2) - 1/2 + ln(p/s)), which is smallest at p^2 = m^2 + s^2.
+over tensors of sum_j 2^-8 N(c, p_j^2), p_j = 2^(j/8), j = -192..63, with centres c that the n examples did not shape.
+For a tensor of d numbers whose distances to c have the root mean square m let K_j = d ((m^2 + s^2)/(2 p_j^2) - 1/2 +
+ln(p_j/s)), and for weights w drawn R_j = d ln(p_j/s) + |w - c|^2/(2 p_j^2) - |w - mean|^2/(2 s^2). Then, with the sum
+over tensors,
 
-Proof. 256 weights of 2^-8 add up to 1, so that P is a law, and it does not depend on the data. A mixture is nowhere
-below one of its parts times its weight: dP >= 2^(-8 T) dN(c, p^2); logarithms give the second claim, their mean over Q
-the first. KL of two Gaussians adds up over independent numbers and needs the distances only through the sum of their
-squares (boundlab_gaussian_log_ratio has the formula for one number). Its derivative in ln p is d (1 - (m^2 + s^2)/p^2).
+    KL(Q||P) <= sum_t -ln sum_j 2^-8 exp(-K_j),      ln dQ/dP (w) = sum_t -ln sum_j 2^-8 exp(-R_j),
+
+and each addend is at most K_j + 8 ln 2, or R_j + 8 ln 2, for every j: what it costs to choose one scale with 8 bits.
+
+Proof. 256 weights of 2^-8 add up to 1, so that P is a law, and it does not depend on the data. R_j is the log-ratio
+of Q to part j, so that P/Q = sum_j 2^-8 exp(-R_j); laws of independent tensors multiply. For any weights a_j that add
+up to 1, Jensen gives ln sum_j 2^-8 N_j >= sum_j a_j ln(2^-8 N_j / a_j), and in the mean over Q: KL(Q||P) <= sum_j a_j
+(K_j + ln(2^8 a_j)), as K_j, the mean of R_j over Q, is the divergence from part j (boundlab_gaussian_log_ratio has
+the formula for one number). The smallest of these, at a_j in proportion to exp(-K_j), is -ln sum_j 2^-8 exp(-K_j).
+One part of a sum of positive numbers is at most the sum: that is the last claim.
 
 Rounding. A net whose weights are rounded to single precision is a function of the weights drawn, and rounding Q and P
 alike raises no divergence (data processing): classifiers may be indexed by what was drawn. For one draw the ratio
-shipped is the larger of those at the weights drawn and at the rounded ones, so that it holds for either reading.
+shipped is the larger of those at the weights drawn and at the rounded ones, so that it holds for either reading. The
+weights drawn are themselves rounded to doubles, by at most 2^-53 (|w| + |w - mean|) each: |w - mean|^2 is lowered by as
+much as that can have raised it.
 
 Two things that are not covered: numbers of the net outside of the posterior, such as the statistics of a batch norm,
 which are refused, and the net with the mean weights.
@@ -32,7 +40,7 @@ import sympy as sp
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from boundlab.bounds.gaussian_posterior import HIGHEST, LOWEST, GaussianPosterior, _prior_stds, _span
+from boundlab.bounds.gaussian_posterior import HIGHEST, LOWEST, GaussianPosterior
 from boundlab.bounds.noisy_nets import noisy_net
 from boundlab.bounds.single_draw import single_draw
 from boundlab.nets.module_net import ModuleNet
@@ -41,30 +49,26 @@ from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
 
 THEOREM = Theorem(
-    name="Gaussian posterior with a paid grid of prior scales",
+    name="Gaussian posterior under a mixture of prior scales",
     source="ours; the grid of prior scales is the idea of Langford and Caruana (2002) and of Dziugaite and Roy (2017), "
     "as we understand the papers",
     given=("all numbers of the net take noise", "the centres are fixed before the n examples"),
-    claim=r"\mathrm{KL}(Q\|P) \le \sum_t d_t\Big(\tfrac{m_t^2+s_t^2}{2p_t^2} - \tfrac12 + \ln\tfrac{p_t}{s_t}\Big) "
-    r"+ 8T\ln 2,\quad p_t, s_t = 2^{j/8}",
+    claim=r"\mathrm{KL}(Q\|P) \le \sum_t -\ln \sum_j 2^{-8} e^{-K_{tj}},\quad K_{tj} = d_t\Big("
+    r"\tfrac{m_t^2+s_t^2}{2p_j^2} - \tfrac12 + \ln\tfrac{p_j}{s_t}\Big),\ p_j = 2^{j/8}",
     status="holds",
 )
 
 _FILE = "bounds/gaussian_posterior.py"
 MUTATIONS = (
-    Mutation(file=_FILE, old="return 8 * len(self.tensors)", new="return 7 * len(self.tensors)"),
-    Mutation(
-        file=_FILE,
-        old="(self.divergence + self.bits * math.log(2.0))",
-        new="(self.divergence + 0.5 * self.bits * math.log(2.0))",
-    ),
-    Mutation(file=_FILE, old="[size * gaussian_kl(", new="[gaussian_kl("),
-    Mutation(
-        file=_FILE, old="[_span(m - c) for m, c in pairs], self.stds", new="[_span(m) for m, c in pairs], self.stds"
-    ),
-    Mutation(file=_FILE, old="min((low, _clipped(low + 1)),", new="min((low, _clipped(low + 9)),"),
+    Mutation(file=_FILE, old="nats = least + 8.0 * math.log(2.0)", new="nats = least + 7.0 * math.log(2.0)"),
+    Mutation(file=_FILE, old="0.5 * size * (rms * rms + std * std)", new="0.5 * (rms * rms + std * std)"),
+    Mutation(file=_FILE, old="0.5 * size * (rms * rms + std * std)", new="0.5 * size * rms * rms"),
+    Mutation(file=_FILE, old="logs + squares - 0.5 * own", new="logs + squares - own"),
+    Mutation(file=_FILE, old="math.log(math.fsum(np.exp(least - parts)))", new="math.log(len(parts))"),
+    Mutation(file=_FILE, old="[_span(m, c) for m, c in pairs]", new="[_span(m, 0.0 * c) for m, c in pairs]"),
+    Mutation(file=_FILE, old="size * (_GRID - s)", new="size * (_GRID - s - 1)"),
     Mutation(file=_FILE, old="max(self.log_ratio(drawn), ", new="min(self.log_ratio(drawn), "),
-    Mutation(file=_FILE, old="2.0 ** (p / 8), c) for w", new="2.0 ** (p / 8)) for w"),
+    Mutation(file=_FILE, old="_nats(_span(w, c), 0.0,", new="_nats(_span(w, 0.0 * c), 0.0,"),
 )
 
 CELLS, SIZE, DELTA = 100, 60, 0.05
@@ -83,97 +87,92 @@ def some_net(rng: np.random.Generator, scale: float = 1.0) -> Network:
     )
 
 
-def true_kl(q: GaussianPosterior, other: Network | None) -> Any:
-    """The divergence without the bits, number by number, to 40 digits."""
-    centres = [np.zeros(1)] * 4 if other is None else [a for w in other.layers for a in (w.weight, w.bias)]
-    with mpmath.workdps(40):
-        total = mpmath.mpf(0)
-        for m, c, i, j in zip(q.tensors.values(), centres, q.stds, q.prior_stds, strict=True):
-            s, p = mpmath.mpf(2.0 ** (i / 8)), mpmath.mpf(2.0 ** (j / 8))
-            for a, b in zip(m.ravel(), np.broadcast_to(c, m.shape).ravel(), strict=True):
-                far = mpmath.mpf(float(a)) - mpmath.mpf(float(b))
-                total += (far**2 + s**2) / (2 * p**2) - mpmath.mpf("0.5") + mpmath.log(p / s)
-        return total
+def grid() -> list[Any]:
+    """The standard deviations of the prior's parts."""
+    return [mpmath.mpf(2) ** (mpmath.mpf(j) / 8) for j in range(LOWEST, HIGHEST + 1)]
 
 
-def true_ratio(q: GaussianPosterior, tensors: list[np.ndarray], centre: float) -> Any:
-    """The exact ln dQ/dN(c, p^2), to 40 digits."""
-    with mpmath.workdps(40):
-        total = mpmath.mpf(0)
-        for w, m, i, j in zip(tensors, q.tensors.values(), q.stds, q.prior_stds, strict=True):
-            for a, b in zip(w.ravel().tolist(), m.ravel().tolist(), strict=True):
-                total += mpmath.log(mpmath.npdf(a, b, 2.0 ** (i / 8)) / mpmath.npdf(a, centre, 2.0 ** (j / 8)))
-        return total
+def true_nats(q: GaussianPosterior, tensors: list[np.ndarray], centres: list[np.ndarray], *, drawn: bool) -> list[Any]:
+    """The claimed addends and, beside each, the cheapest part with its 8 bits, to 40 digits, number by number.
+
+    Of the divergence, with the means for `tensors`, or of the log-ratio at weights that were drawn.
+    """
+    found = []
+    for w, m, c, i in zip(tensors, q.tensors.values(), centres, q.stds, strict=True):
+        s, d = mpmath.mpf(2) ** (mpmath.mpf(i) / 8), w.size
+        far = mpmath.fsum((mpmath.mpf(a) - b) ** 2 for a, b in zip(w.ravel().tolist(), c.ravel().tolist(), strict=True))
+        near = mpmath.fsum(
+            (mpmath.mpf(a) - b) ** 2 for a, b in zip(w.ravel().tolist(), m.ravel().tolist(), strict=True)
+        )
+        far, own = (far, near / s**2) if drawn else (far + d * s**2, d)
+        parts = [d * mpmath.log(p / s) + far / (2 * p**2) - own / 2 for p in grid()]
+        found.append((-mpmath.log(mpmath.fsum(mpmath.exp(-k) for k in parts) / 256), min(parts) + 8 * mpmath.log(2)))
+    return found
 
 
 def symbolic() -> str:
     m, s, p = sp.symbols("m s p", positive=True)
-    one = (m**2 + s**2) / (2 * p**2) - sp.Rational(1, 2) + sp.log(p / s)
-    slope = sp.simplify(p * sp.diff(one, p) - (1 - (m**2 + s**2) / p**2))
-    require(slope == 0, "the derivative in ln p")
-    require(sp.solve(sp.diff(one, p), p) == [sp.sqrt(m**2 + s**2)], "one stationary point")
-    a = sp.symbols("a1:4", real=True)
-    mean = sp.sqrt(sum(v**2 for v in a) / 3)
-    total = sum((one.subs(m**2, v**2) for v in a), sp.Integer(0))
-    require(sp.simplify(total - 3 * one.subs(m, mean)) == 0, "the distances enter by the sum of their squares")
+    x = sp.symbols("x", real=True)
+    density = sp.exp(-((x - m) ** 2) / (2 * s**2)) / sp.sqrt(2 * sp.pi * s**2)
+    ratio = sp.log(p / s) + x**2 / (2 * p**2) - (x - m) ** 2 / (2 * s**2)
+    one = sp.integrate(sp.expand(ratio) * density, (x, -sp.oo, sp.oo))
+    require(sp.simplify(one - ((m**2 + s**2) / (2 * p**2) - sp.Rational(1, 2) + sp.log(p / s))) == 0, "K is the mean")
+    a, b, k, h = sp.symbols("a b k h", positive=True)  # weights of two parts, exp(-K) of each
+    price = a * sp.log(a / (b * k)) + (1 - a) * sp.log((1 - a) / ((1 - b) * h))
+    best = b * k / (b * k + (1 - b) * h)
+    require(sp.simplify(sp.diff(price, a).subs(a, best)) == 0, "a in proportion to pi exp(-K) is stationary")
+    require(sp.simplify(sp.diff(price, a, 2) - 1 / a - 1 / (1 - a)) == 0, "the price is convex in a")
+    gap = sp.expand_log(sp.simplify(price.subs(a, best) + sp.log(b * k + (1 - b) * h)), force=True)
+    require(sp.simplify(gap) == 0, "its smallest value is -ln sum pi exp(-K)")
     require(Fraction(HIGHEST - LOWEST + 1, 2**8) == 1, "the weights of the grid add up to 1")
-    return (
-        "KL needs the distances by their sum of squares, falls in p up to sqrt(m^2 + s^2); 256 weights of 2^-8 make 1"
-    )
+    return "K is the mean of R; the best weights in Jensen's inequality give -ln sum pi exp(-K); 256 of 2^-8 make 1"
 
 
 def mixture() -> float:
-    """KL of N(m, s^2) to the mixture over the grid, by quadrature, is at most the divergence and 8 bits."""
+    """KL of N(m, s^2) to the mixture, by quadrature, is at most what is paid; how much of it is not needed."""
     rows = []
-    for m, i in ((0.0, 0), (0.3, -20), (1.5, -3)):
-        q = GaussianPosterior(
-            net=net_of((np.array([[m]]), np.zeros(1))), stds=(i, 0), prior_stds=(_prior_stds([(1, m)], [i])[0], 0)
-        )
-        s, grid = 2.0 ** (i / 8), 2.0 ** (np.arange(LOWEST, HIGHEST + 1) / 8)
+    for m, i in ((0.0, 0), (0.3, -20), (1.5, -3), (2.0, -60)):
+        q = GaussianPosterior(net=net_of((np.array([[m]]), np.zeros(1))), stds=(i, 0))
+        alone = GaussianPosterior(net=net_of((np.zeros((1, 1)), np.zeros(1))), stds=(0, 0)).complexity / 2
+        s, scales = 2.0 ** (i / 8), 2.0 ** (np.arange(LOWEST, HIGHEST + 1) / 8)
 
-        def integrand(x: float, m: float = m, s: float = s, grid: np.ndarray = grid) -> float:
+        def integrand(x: float, m: float = m, s: float = s, scales: np.ndarray = scales) -> float:
             own = float(norm.logpdf(x, m, s))
-            return math.exp(own) * (own - math.log(float(np.mean(norm.pdf(x, 0.0, grid)))))
+            return math.exp(own) * (own - math.log(float(np.mean(norm.pdf(x, 0.0, scales)))))
 
         true = quad(integrand, m - 9 * s, m + 9 * s, points=[m, 0.0] if abs(m) < 9 * s else [m])[0]
-        bias = 8 * math.log(2.0)  # the bias tensor is as its prior: it costs its 8 bits and nothing else
-        require(q.bits == 16 and q.complexity > q.divergence + 16 * math.log(2.0) * (1 - 1e-12), "the bits are paid")
-        require(true <= q.complexity - bias, f"KL to the mixture {true}, paid {q.complexity - bias}")
-        rows.append(q.complexity - bias - true)
-    return min(rows)
+        require(true <= q.complexity - alone, f"KL to the mixture {true}, paid {q.complexity - alone}")
+        rows.append(q.complexity - alone - true)
+    return max(rows)
 
 
 def exact() -> str:
-    rng, cases = np.random.default_rng(0), 0
-    for scale, other in itertools.product((1e-3, 1.0, 100.0), (None, some_net(rng))):
-        net = some_net(rng, scale)
-        stds = tuple(int(j) for j in rng.integers(-40, 4, 4))
-        spare = GaussianPosterior(net=net, centre=other, stds=stds, prior_stds=(0, 0, 0, 0))
-        spans = [_span(m - c) for m, c in zip(spare.tensors.values(), spare.centres, strict=True)]
-        best = _prior_stds(spans, stds)
-        q = GaussianPosterior(net=net, centre=other, stds=stds, prior_stds=tuple(best))
-        true = true_kl(q, other)
-        require(true <= q.divergence <= true * (1 + 1e-11) + 1e-11, f"divergence {q.divergence} for {true}")
-        for t in range(4):
-            row = [
-                GaussianPosterior(
-                    net=net, centre=other, stds=stds, prior_stds=(*best[:t], j, *best[t + 1 :])
-                ).divergence
-                for j in range(max(LOWEST, best[t] - 12), min(HIGHEST, best[t] + 12) + 1)
-            ]
-            require(min(row) == q.divergence, f"a better prior scale than {best[t]} in tensor {t}")
-        cases += 1
-    net, far = some_net(rng), net_of((np.full((4, 3), 0.5), np.full(4, 0.5)), (np.full((2, 4), 0.5), np.full(2, 0.5)))
-    for other, centre in ((None, 0.0), (far, 0.5)):
-        q = GaussianPosterior(net=net, centre=other, stds=(-8, -9, -3, -20), prior_stds=(0, 3, -1, -2))
-        drawn, ratio = q.draw(np.random.default_rng(1))
-        require(isinstance(drawn, Network), "a Network is drawn from a Network")
-        tensors = [a for w in getattr(drawn, "layers", ()) for a in (w.weight, w.bias)]
-        true = true_ratio(q, tensors, centre)
-        require(true <= ratio <= true + 1e-9, f"log ratio {ratio} for {true}")
+    rng, cases, saved = np.random.default_rng(0), 0, math.inf
+    with mpmath.workdps(40):
+        for scale, other in itertools.product((1e-3, 1.0, 100.0), (None, some_net(rng))):
+            net = some_net(rng, scale)
+            q = GaussianPosterior(net=net, centre=other, stds=tuple(int(j) for j in rng.integers(-40, 4, 4)))
+            centres = [np.broadcast_to(c, m.shape) for c, m in zip(q.centres, q.tensors.values(), strict=True)]
+            truth = true_nats(q, list(q.tensors.values()), centres, drawn=False)
+            true, chosen = (math.fsum(float(row[k]) for row in truth) for k in (0, 1))
+            require(true <= q.complexity <= true * (1 + 1e-10) + 1e-10, f"complexity {q.complexity} for {true}")
+            require(all(row[0] <= row[1] for row in truth), "a scale that is chosen costs no less")
+            saved, cases = min(saved, chosen - q.complexity), cases + 1
+        net, far = (
+            some_net(rng),
+            net_of((np.full((4, 3), 0.5), np.full(4, 0.5)), (np.full((2, 4), 0.5), np.full(2, 0.5))),
+        )
+        for other, centre in ((None, 0.0), (far, 0.5)):
+            q = GaussianPosterior(net=net, centre=other, stds=(-8, -9, -3, -20))
+            drawn, ratio = q.draw(np.random.default_rng(1))
+            require(isinstance(drawn, Network), "a Network is drawn from a Network")
+            tensors = [a for w in getattr(drawn, "layers", ()) for a in (w.weight, w.bias)]
+            truth = true_nats(q, tensors, [np.full(w.shape, centre) for w in tensors], drawn=True)
+            true = math.fsum(float(row[0]) for row in truth)
+            require(true <= ratio <= true + 1e-9, f"log ratio {ratio} for {true}")
     single_precision()
-    text = f"{cases} posteriors against 40 digits; every neighbour of a prior scale is worse"
-    return f"{text}; the divergence to the mixture is below by {mixture():.2f} nats or more"
+    text = f"{cases} posteriors and 2 draws against 40 digits; a scale chosen with 8 bits costs {saved:.1f} nats more"
+    return f"{text}; the divergence to the mixture is below by {mixture():.2f} nats at most"
 
 
 def single_precision() -> None:
@@ -185,7 +184,7 @@ def single_precision() -> None:
         own.weight.copy_(torch.tensor([[0.3, -1.2, 0.7], [0.1, 0.9, -0.4]]))
         own.bias.copy_(torch.tensor([0.2, -0.6]))
     net = ModuleNet(own, np.zeros((1, 3)))
-    q = GaussianPosterior(net=net, stds=(-100, -100), prior_stds=(0, 0))
+    q = GaussianPosterior(net=net, stds=(-100, -100))
     moved = 0
     for seed in range(20):
         shipped, ratio = q.draw(np.random.default_rng(seed))
@@ -208,12 +207,9 @@ def memorised(divisor: float):
             votes = np.bincount(cell, weights=2.0 * label - 1.0, minlength=CELLS)
             net = net_of((np.stack([-votes, votes]), np.zeros(2)))
             stds = (int(rng.integers(-16, 0)), -192)  # any choice is allowed
-            spans = [(2 * CELLS, float(np.sqrt(np.mean(votes**2)))), (2, 0.0)]
-            q = GaussianPosterior(net=net, stds=stds, prior_stds=tuple(_prior_stds(spans, stds)))
-            drawn, ratio = q.draw(rng)
+            drawn, ratio = GaussianPosterior(net=net, stds=stds).draw(rng)
             risk = drawn.errors(np.eye(CELLS)[cell], label) / SIZE if isinstance(drawn, Network) else 1.0
-            nats = (ratio + q.bits * math.log(2.0)) / divisor
-            outcomes[k] = single_draw(risk, nats, SIZE, DELTA) < 0.5
+            outcomes[k] = single_draw(risk, ratio / divisor, SIZE, DELTA) < 0.5
         return outcomes
 
     return trial
@@ -227,4 +223,4 @@ def teeth() -> Evidence:
     slack = smallest_sabotage(
         lambda factor: violated(memorised(factor), delta=DELTA, trials=200, name="complexity divided")
     )
-    return Evidence(text=f"refuted: ln dQ/dP and the bits, divided by {slack:g}", slack=slack)
+    return Evidence(text=f"refuted: ln dQ/dP, divided by {slack:g}", slack=slack)

@@ -27,8 +27,8 @@ import sympy as sp
 from boundlab import CoreNetAdditive, Layer, Network, certify, compress
 from boundlab.certificates import CONFIDENCE, _bad_shares
 from boundlab.concentration.binomial import upper_limit
-from boundlab.premises import CONTAMINATED, contaminated, unseen
-from boundlab.promises import Status
+from boundlab.premises import unseen
+from boundlab.promises import CONTAMINATED, Status, contaminated
 from boundlab.records import Compression
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.boundlab_theorem_a import all_sampled
@@ -66,7 +66,7 @@ MUTATIONS = (
         new="seen = independent is False",
     ),
     Mutation(
-        file="premises.py",
+        file="promises.py",
         old="return shared > 0 and shared >= CONTAMINATED * points",
         new="return shared > 0 and shared >= 10 * CONTAMINATED * points",
     ),

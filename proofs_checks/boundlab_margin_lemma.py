@@ -54,8 +54,8 @@ MUTATIONS = (
     ),
     Mutation(
         file="bounds/corenet_corollary.py",
-        old="loss = float(np.count_nonzero(own <= rival + gamma)) / n",
-        new="loss = float(np.count_nonzero(own <= rival)) / n",
+        old="loss = (n - int(np.count_nonzero(own > gamma))) / n",
+        new="loss = (n - int(np.count_nonzero(own > 0.0))) / n",
     ),
 )
 
@@ -112,7 +112,7 @@ def corners(eps: Fraction) -> tuple[int, Fraction]:
 def corollary() -> str:
     """The shipped corollary takes eps = gamma / (2 B), and counts the points whose margin is at most gamma."""
     for ratio in (0.5, 3.0, 40.0):  # B / gamma
-        q = math.exp(log_size([1.0], [1.0], K=1.0, eta=1, n=1, delta=8 / math.e, ratio=ratio))
+        q = math.exp(log_size([1.0], [1.0], K=1 / math.log(8 / 0.05), eta=1, n=1, delta=0.05, ratio=ratio))
         eps = 1 / (2 * ratio)
         require(abs(q * eps**2 / 32 - 1) < 1e-12, f"the size must be 32/eps² at eps = {eps}, it is {q}")
     f = np.random.default_rng(3).integers(-4, 5, (60, 3)).astype(float)

@@ -6,7 +6,8 @@ walk (`boundlab_log_grid_code_kraft`, `boundlab_pyramid_code_kraft`). Each law d
 the number of features alone. So `boundlab_message_code` holds: prefix-free, sum 256^-bytes <= 1. A reader writes down
 what it reads and compares with its bytes: it accepts nothing but a whole message of a walk that a writer could take.
 The walk fixes operations, sizes and float64 weights, so that decode(encode(net)) is the net bit for bit; a net may have
-more messages than the one that is written, which the sum has paid for.
+more messages than the one that is written, which the sum has paid for. Nets with too many weights, or too much to do
+for a point, have no message: terms left out of the sum.
 """
 
 from __future__ import annotations

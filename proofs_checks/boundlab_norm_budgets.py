@@ -16,13 +16,17 @@ M >= prod N_i(A_i). Dividing A_i by n_i > 0 with prod n_i = M divides f by M: f/
 those of f divided by M, and n_i >= N_i(A_i) for all i is possible: n_i = N_i(A_i) (M/prod N)^(1/d), or, where f is 0,
 the matrices 0 for f/M. So f/M is in the class of nets with all N_i <= 1, which is fixed before the data, and only
 gamma/M is chosen: R_0(f) <= r_gamma(f) + b at gamma/M. A larger M, such as an upper bound on the norms, only raises b.
-The (2,1) norms of the spectral bound have budgets of their own: |A_i^T|_{2,1}/n_i <= 2^(k_i/steps). What b takes from
-the examples, such as |X|_F, needs no budget: these theorems bound the Rademacher complexity on the sample itself.
+The constant unit may have any value behind each layer (``boundlab_operator_chain``): the class holds the chains of all
+of them, and the best one costs nothing. The (2,1) norms of the spectral bound have budgets of their own:
+|A_i^T|_{2,1}/n_i <= 2^(k_i/steps). What b takes from the examples, such as |X|_F, needs no budget: these theorems bound
+the Rademacher complexity on the sample itself. The classes are of matrices, those of a net on inputs of one shape:
+convolutions on maps of another size are other matrices.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -30,10 +34,19 @@ import numpy as np
 import sympy as sp
 from scipy.stats import binom
 
-from boundlab.bounds.norm_budgets import best_margin, budget, budget_nats, examples, rademacher_confidence
+from boundlab._errors import InvalidParameter
+from boundlab.bounds.norm_budgets import (
+    best_margin,
+    budget,
+    budget_nats,
+    examples,
+    norm_product,
+    rademacher_confidence,
+)
 from boundlab.bounds.perturbation import PerturbedWeights
 from boundlab.bounds.size_independent import FrobeniusNorm, frobenius_complexity
 from boundlab.bounds.spectral import SpectralMargin
+from boundlab.nets.module_net import ModuleNet
 from boundlab.network import Layer, Network
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
@@ -96,8 +109,21 @@ MUTATIONS = (
     ),
     Mutation(
         file="bounds/perturbation.py",
-        old='- math.log(probability("delta", delta)) + paid',
-        new='- math.log(probability("delta", delta)) + 0.0 * paid',
+        old="root_bound(0.0, divergence + nats, n, self.delta)",
+        new="root_bound(0.0, divergence, n, self.delta)",
+    ),
+    Mutation(
+        file="bounds/norm_budgets.py",
+        old="raised(math.prod(mantissa for mantissa, _ in parts), sum(exponent for _, exponent in parts))",
+        new="math.prod(norms)",
+    ),
+    Mutation(
+        file="bounds/norm_budgets.py",
+        old="or (norm == 0.0 and len(positive))",
+        new="or (norm < 0.0 and len(positive))",
+    ),
+    Mutation(
+        file="bounds/norm_budgets.py", old="if x.shape[1:] != chain.shape:", new="if x.ndim != 1 + len(chain.shape):"
     ),
 )
 
@@ -183,7 +209,15 @@ def exact() -> str:
     )
     # gamma/M = 1/16 .. 2: margins 1/4 (one error, complexity .016) and 1/2 (two errors) are the rivals
     require((best.normalised, best.margin_errors) == (1 / 16, 1), f"{best}")
-    require(best_margin(own, 0.0, 1, level).norm == 0.0, "the net that is 0")
+    require(best_margin(np.zeros(3), 0.0, 1, level).norm == 0.0, "the net that is 0")
+    require(refused(lambda: best_margin(own, 0.0, 1, level)), "norm 0 for a net that is not 0")
+    for norms in ([2.0**-600, 2.0**-600, 2.0**700], [2.0**600, 2.0**600, 2.0**-700], [0.1] * 9, [3 * 2.0**-540] * 2):
+        exactly = math.prod(map(Fraction, norms))
+        got = Fraction(norm_product(norms))
+        require(
+            exactly < got <= max(exactly * (1 + Fraction(1, 10**9)), Fraction(2) ** -1072), f"{norms}: {float(got)}"
+        )
+    require(norm_product([2.0**1000, 0.0]) == 0.0 and norm_product([2.0**600, 2.0**600]) == math.inf, "0 and too large")
     want = 3 * math.sqrt((math.log(40) + 5) / 400)
     require(want <= rademacher_confidence(200, 0.05, paid=5.0) <= want * (1 + 1e-11), "nats under the root")
     return f"weights sum to 1; {2 * DECEIVERS + 1} deceivers succeed with {float(rate):.2g} <= {DELTA}; " + classes()
@@ -211,10 +245,35 @@ def classes() -> str:
         bound, spent = method(small_net(1.0), x, y), facts["budget_nats"]
         if method is methods[-1]:  # the whole root again, with and without what is paid
             kl, n, delta = facts["divergence"], 3, 0.05
-            root = math.sqrt((2 * kl + math.log(8 * n / delta) + math.log(2) + math.log(n) / 4 + spent) / (2 * (n - 1)))
+            root = math.sqrt((kl + math.log(2 * math.sqrt(n) / delta) + spent) / (2 * n))
             total = facts["complexity"] + facts["confidence"]
             require(abs(total**2 / root**2 - 1) * kl < 1e-2 and bound.raw >= total, f"{total} against {root}")
+    sizes()
     return "classes pay for every budget"
+
+
+def refused(call: Callable[[], Any]) -> bool:
+    try:
+        call()
+    except InvalidParameter:
+        return True
+    return False
+
+
+def sizes() -> None:
+    """A kernel of 5 x 5 of which a map of one point shows one entry, and a map of 3 x 3 nine, beside the padding."""
+    import torch
+    from torch import nn
+
+    conv = nn.Conv2d(1, 2, 5, stride=5, padding=2, bias=False)
+    with torch.no_grad():
+        conv.weight.fill_(1.0)
+    module = nn.Sequential(conv, nn.Flatten())
+    small, large = (np.ones((2, 1, n, n)) for n in (1, 3))
+    y = np.array([0, 1])
+    norms = [FrobeniusNorm()(ModuleNet(module, x), x, y).facts["norm"] for x in (small, large)]
+    require(abs(norms[1] / norms[0] - 3) < 1e-9, "one map shows one offset of the kernel, the other nine")
+    require(refused(lambda: examples(ModuleNet(module, small), large, y)), "points of another shape than the example's")
 
 
 def memorised(factor: float, n: int = 16_000, points: int = 8):

@@ -2,20 +2,29 @@
 
 Proof. (Biases.) Give the input one more coordinate, 1, each hidden layer the matrix [W, b; 0, 1] and the last [W, b]:
 ReLU(1) = 1, and a pooling lets the coordinate pass, so that by induction every layer reads (a, 1) with a what it read
-before. (Convolutions.) Output p of offset t reads the entry s p + d t - before, or padding; the unrolled matrix holds
-each kernel entry once for each p at which that entry is inside, along both axes independently: the squared norm of a
-row is the sum over offsets inside of sum_c K²; likewise its l1 norm. (Their spectral norm.) The s x s shifted and
-thinned copies of a channel turn stride s into stride 1; zeros in the place of wrapping are a circular convolution on a
-map with room for the kernel, with some rows and columns left out (``sedghi2019_convolution_norm``), and leaving out
-rows or columns lowers no norm below what is kept. For any u and t, |C u + beta t|² + t² is at most the same with |C||u|
-and |beta||t|, so that [C, beta; 0, 1] has at most the norm of the 2 x 2 matrix of norms. (Max pooling.) |max u - max v|
-<= max |u - v| <= |u - v|_2 in each window, and disjoint windows add: 1-Lipschitz, 0 at 0, positive-homogeneous.
-(Average pooling.) The rows of P have kh kw entries 1/(kh kw) on disjoint windows, so P P^T = I/(kh kw): |w P|_2 =
-|w|_2/sqrt(kh kw), |w P|_1 = |w|_1 and |W P|_2 = |W|_2/sqrt(kh kw) exactly. Behind an affine layer the rows of P W are
-means of rows of W, over disjoint sets: their sum, largest and root of squares are not larger than those of W, nor is
-|P W|_2. (Rounding.) A sum of t products in floating point is off by at most ((1 + u)^(t + 2) - 1) times the sum of the
-magnitudes; layer after layer the factors multiply, and the magnitudes are the net of the |weights| at |x|: a margin is
-off by at most twice that.
+before. (Their unit.) It may as well be u_i > 0 behind layer i, u_0 = 1: [W_i, b_i/u_(i-1); 0, u_i/u_(i-1)] makes (W_i a
++ b_i, u_i) of (a, u_(i-1)); and 0 where no bias follows. With w_i = |W_i|_F², c_i = |b_i|², v_i = u_i², the product of
+the squared Frobenius norms is prod (w_i v_(i-1) + c_i + v_i)/v_(i-1), a sum of exponentials in the ln v_i, and so
+convex in them; in one v_i it is const (a + v_i)(w_(i+1) + c/v_i), a = w_i v_(i-1) + c_i, c = c_(i+1) + v_(i+1), least
+at v_i² = a c/w_(i+1). A class of matrices holds the chain for every u, which may therefore be read off the weights.
+(Convolutions.) Output p of offset t reads the entry s p + d t - before, or padding; the unrolled matrix holds each
+kernel entry once for each p at which that entry is inside, along both axes independently: the squared norm of a row is
+the sum over offsets inside of sum_c K²; likewise its l1 norm. (Their spectral norm.) The s x s shifted and thinned
+copies of a channel turn stride s into stride 1; zeros in the place of wrapping are a circular convolution on a map with
+room for the kernel, with some rows and columns left out (``sedghi2019_convolution_norm``), and leaving out rows or
+columns lowers no norm below what is kept. For any a and t, |C a + beta t|² + (r t)² is at most the same with |C||a| and
+|beta||t|, so that [C, beta; 0, r] has at most the norm of the 2 x 2 matrix of norms. (Max pooling.) |max u - max v| <=
+max |u - v| <= |u - v|_2 in each window, and disjoint windows add: 1-Lipschitz, 0 at 0, positive-homogeneous. (Average
+pooling.) The rows of P have kh kw entries 1/(kh kw) on disjoint windows, so P P^T = I/(kh kw): P is Q/sqrt(kh kw) with
+|Q| = 1, linear. Q may stand among the 1-Lipschitz maps, and the matrix behind it is [W/sqrt(kh kw), b], with as many
+columns as W; or it belongs to the matrix: |w P|_2 = |w|_2/sqrt(kh kw), |w P|_1 = |w|_1 and |W P|_2 = |W|_2/sqrt(kh kw)
+are the same norms. Behind an affine layer the rows of P W are means of rows of W, over disjoint sets: their sum,
+largest and root of squares are not larger than those of W, nor is |P W|_2. (Rounding.) A sum of t products in floating
+point is off by at most ((1 + u)^(t + 2) - 1) times the sum of the magnitudes; layer after layer the factors multiply,
+and the magnitudes are the net of the |weights| at |x|: a margin is off by at most twice that. Products that underflow
+lose at most 2^-1074 each; inputs and biases of that net are raised by 2^-900, so that every sum of magnitudes is at
+least that, and such losses are less than u times it. (Small weights.) What is not 0 counts as at least 2^-400, lest its
+square vanishes: Frobenius, (2,1) and l1 norms only grow.
 """
 
 from __future__ import annotations
@@ -32,7 +41,7 @@ import z3
 from boundlab._errors import UnsupportedLayer
 from boundlab.nets.module_net import ModuleNet
 from boundlab.nets.norms import padded_convolution_norm
-from boundlab.nets.operator_chain import Operator, operator_chain
+from boundlab.nets.operator_chain import Operator, operator_chain, unit_carried
 from boundlab.network import Layer, Network
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage
@@ -53,8 +62,8 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="nets/operator_chain.py",
-        old='energy = np.einsum("ph,ohw,qw->opq", seen[0], squares, seen[1]) + (bias**2)[:, None, None]',
-        new='energy = np.einsum("ph,ohw,qw->opq", seen[0], squares, seen[1])',
+        old="shift=np.repeat(_sizes(name, bias), places).reshape(after[1:])",
+        new="shift=0.0 * np.repeat(_sizes(name, bias), places).reshape(after[1:])",
     ),
     Mutation(
         file="nets/operator_chain.py",
@@ -63,13 +72,59 @@ MUTATIONS = (
     ),
     Mutation(
         file="nets/operator_chain.py",
-        old="return math.sqrt(math.fsum(self.energy.ravel()) + (not self.last)) * self._up",
-        new="return math.sqrt(math.fsum(self.energy.ravel())) * self._up",
+        old="return math.sqrt(math.fsum(self._rows.ravel()) + self.unit**2) * self._up",
+        new="return math.sqrt(math.fsum(self._rows.ravel())) * self._up",
     ),
     Mutation(
         file="nets/operator_chain.py",
-        old="shift = math.sqrt(places * math.fsum(bias**2)) * _UP",
-        new="shift = math.sqrt(math.fsum(bias**2)) * _UP",
+        old="return self.energy + (self.shift / (self.read or 1.0)) ** 2",
+        new="return self.energy + self.shift**2",
+    ),
+    Mutation(
+        file="nets/operator_chain.py",
+        old="return self.norm(self.read or 1.0, self.unit)",
+        new="return self.norm(1.0, self.unit)",
+    ),
+    Mutation(
+        file="nets/operator_chain.py",
+        old="unit=after / u if u else 0.0",
+        new="unit=after if u else 0.0",
+    ),
+    Mutation(
+        file="nets/operator_chain.py",
+        old="math.sqrt(above) * math.sqrt(below / weight)",
+        new="math.sqrt(above) * math.sqrt(below)",
+    ),
+    Mutation(
+        file="nets/operator_chain.py",
+        old="[float(any(biases[i:])) for i",
+        new="[float(any(biases[i:i])) for i",
+    ),
+    Mutation(file="nets/operator_chain.py", old="_FAINT = 2.0**-900", new="_FAINT = 0.0"),
+    Mutation(
+        file="nets/operator_chain.py",
+        old="return np.where(found > 0.0, np.maximum(found, _SMALL), 0.0)",
+        new="return found",
+    ),
+    Mutation(
+        file="nets/operator_chain.py",
+        old="part.weight = nn.Parameter(part.weight.abs(), requires_grad=False)",
+        new="part.weight.requires_grad_(False)",
+    ),
+    Mutation(
+        file="nets/operator_chain.py",
+        old="if own := [key for key in vars(module) if callable(getattr(type(module), key, None))]:",
+        new="if own := [key for key in () if callable(getattr(type(module), key, None))]:",
+    ),
+    Mutation(
+        file="nets/operator_chain.py",
+        old='not {"weight", "bias"} <= module._parameters.keys()',
+        new='not {"bias"} <= module._parameters.keys()',
+    ),
+    Mutation(
+        file="nets/operator_chain.py",
+        old="shift = math.sqrt(places) * frobenius_norm(bias[:, None]) / read * _UP",
+        new="shift = frobenius_norm(bias[:, None]) / read * _UP",
     ),
     Mutation(
         file="nets/operator_chain.py",
@@ -162,16 +217,15 @@ def augmented(matrix: np.ndarray, bias: np.ndarray, *, last: bool) -> np.ndarray
 
 def compare(op: Operator, whole: np.ndarray, name: str) -> float:
     """All norms of an operator against those of its matrix of whole numbers; spectral/exact."""
-    require((op.outputs + (not op.last), op.inputs + 1) == whole.shape, f"{name}: shape {whole.shape}")
+    require(op.shape == whole.shape, f"{name}: shape {whole.shape}")
     near = 1 + Fraction(1, 10**9)
     square = Fraction(int((whole**2).sum()))
     require(
         square <= Fraction(op.frobenius) ** 2 <= square * near, f"{name}: Frobenius² {op.frobenius**2}, not {square}"
     )
-    mass = Fraction(int(np.abs(whole).sum()))
-    require(mass <= Fraction(op.total_mass) <= mass * near, f"{name}: all |entries| {op.total_mass}, not {mass}")
-    row = Fraction(int(np.abs(whole).sum(axis=1).max()))
-    require(row <= Fraction(op.row_mass) <= row * near, f"{name}: largest row {op.row_mass}, not {row}")
+    rows = np.abs(whole[: op.outputs])
+    require(np.array_equal(op.mass.ravel(), rows[:, :-1].sum(axis=1)), f"{name}: l1 norms of rows")
+    require(np.array_equal(op.shift.ravel(), rows[:, -1]), f"{name}: biases")
     group = math.fsum(math.sqrt(v) for v in (whole**2).sum(axis=1))
     require(group <= op.group <= group * (1 + 1e-9), f"{name}: (2,1) norm {op.group}, not {group}")
     exactly = float(np.linalg.norm(whole, 2))
@@ -209,6 +263,15 @@ def symbolic() -> str:
     c, beta, a, b = sp.symbols("c beta a b", real=True)  # one output: (c a + beta b)² + b²
     bound = (sp.Abs(c) * sp.Abs(a) + sp.Abs(beta) * sp.Abs(b)) ** 2 - (c * a + beta * b) ** 2
     require(sp.simplify(sp.expand(bound) - 2 * (sp.Abs(a * b * beta * c) - a * b * beta * c)) == 0, "block norms")
+    above, below, weight, v = sp.symbols("a c w v", positive=True)
+    product = (above + v) * (weight + below / v)
+    best = sp.sqrt(above * below / weight)
+    require(
+        sp.simplify(sp.diff(product, v).subs(v, best)) == 0, "v² = a c/w is stationary, and the product convex in ln v"
+    )
+    read, behind, own, shift = sp.symbols("r u W b", positive=True)
+    carried = sp.Matrix([[own, shift / read], [0, behind / read]]) * sp.Matrix([a, read])
+    require(sp.simplify(carried - sp.Matrix([own * a + shift, behind])) == sp.zeros(2, 1), "(W a + b, u)")
     s, i, j, p = sp.symbols("s i j p", integer=True)
     require(sp.expand((s * p + (s * j + i)) - (s * (p + j) + i)) == 0, "offset s j + i reads copy i at p + j")
     for size, step, before in itertools.product(range(1, 9), range(1, 4), range(4)):
@@ -242,9 +305,17 @@ def exact() -> str:
     large_maps()
     pooled_layers()
     rounding()
+    underflow()
+    units()
     conv = nn.Conv2d(2, 2, 2)
     require(refused(conv, nn.MaxPool2d(3, stride=2), nn.Flatten(), nn.Linear(4, 2)), "windows that overlap")
     require(refused(conv, nn.ReLU(), nn.AvgPool2d(2), nn.ReLU(), nn.Flatten()), "an average between two activations")
+    activation, frozen = nn.ReLU(), nn.Linear(60, 3, bias=False)
+    vars(activation)["forward"] = lambda x: x.relu() * 200.0
+    require(refused(nn.Flatten(), activation, nn.Linear(60, 2)), "an activation with a forward of its own")
+    weight = frozen._parameters.pop("weight")
+    frozen.register_buffer("weight", weight)
+    require(refused(nn.Flatten(), frozen, nn.ReLU(), nn.Linear(3, 2)), "a weight that is no parameter")
     return f"{len(CASES)} convolutions equal their matrices; spectral norms at most {worst:.2f} times theirs"
 
 
@@ -287,13 +358,16 @@ def pooled_layers() -> None:
     exactly = {
         "frobenius": float(np.linalg.norm(whole)),
         "group": float(np.linalg.norm(whole, axis=1).sum()),
-        "row_mass": float(np.abs(whole).sum(axis=1).max()),
-        "total_mass": float(np.abs(whole).sum()),
         "spectral": float(np.linalg.norm(whole, 2)),
     }
     for name, value in exactly.items():
         got = getattr(op, name)
         require(value * (1 - 1e-13) <= got <= value * (1 + 1e-9), f"{name} behind a pool: {got}, not {value}")
+    mass = np.abs(whole[:, :-1]).sum(axis=1)
+    require(np.allclose(op.mass, mass, rtol=1e-12), f"l1 norms behind a pool: {op.mass}, not {mass}")
+    require(chain.width == 9, "the columns behind the pool, and the unit")
+    slope = math.sqrt(6) * np.linalg.norm(matrix / 6, 2)
+    require(abs(slope - 1) < 1e-12, f"sqrt(kh kw) P must be 1-Lipschitz, its norm is {slope}")
 
 
 def rounding() -> None:
@@ -321,6 +395,86 @@ def rounding() -> None:
         require(error <= Fraction(chain.rounding(x)), f"a margin is off by {float(error)}")
         seen = max(seen, float(error))
     require(seen > 0, "no margin was rounded: nothing was tested")
+
+
+def pair(first: np.ndarray, second: np.ndarray) -> Network:
+    return Network(
+        layers=(
+            Layer(weight=first, bias=np.zeros(len(first)), relu=True),
+            Layer(weight=second, bias=np.zeros(len(second)), relu=False),
+        )
+    )
+
+
+def underflow() -> None:
+    """Weights whose products or squares vanish, or are rounded to a few bits: norms, paths and margins."""
+    tiny, many = 1e-162, 100
+    net = pair(np.eye(many) * tiny, np.vstack([np.full(many, 2.2 * tiny), np.zeros(many)]))
+    paths, chain = Fraction(tiny) * Fraction(2.2 * tiny) * many, operator_chain(net)
+    require(paths <= Fraction(chain.path_norm), f"the path norm {chain.path_norm} is below the sum of all paths")
+    require(paths <= Fraction(chain.l1_norm), f"the l1 norm {chain.l1_norm} is below the sum of all paths")
+    for op, square in zip(chain.balanced, (many * Fraction(tiny) ** 2, many * Fraction(2.2 * tiny) ** 2), strict=True):
+        require(square <= Fraction(op.frobenius) ** 2, f"{op.name}: Frobenius norm {op.frobenius} below {square}^(1/2)")
+        require(square <= Fraction(op.group) ** 2, f"{op.name}: (2,1) norm {op.group} below the Frobenius norm")
+    # each of 100 products is rounded down to 0 in the first output, the only one of the second is rounded up
+    wide = np.eye(many + 1) * tiny
+    ends = np.zeros((2, many + 1))
+    ends[0, :many], ends[1, many] = 2.4 * tiny, 5 * tiny
+    net, x = pair(wide, ends), np.ones((1, many + 1))
+    got, first = net(x)[0], Fraction(tiny) * Fraction(2.4 * tiny) * many
+    exactly = Fraction(tiny) * Fraction(5 * tiny) - first
+    error = abs(exactly - (Fraction(got[1]) - Fraction(got[0])))
+    require(error > 0, "nothing was lost: nothing was tested")
+    require(error <= Fraction(operator_chain(net).rounding(x)), f"a margin of {float(got[1] - got[0])} is off by more")
+
+
+def units() -> None:
+    """Norms with the unit that was chosen against those of the matrices, and its product against that of others."""
+    rng = np.random.default_rng(6)
+    for _ in range(10):
+        shapes, last = ((5, 4), (3, 5), (4, 3), (2, 4)), 3
+        scale = np.ldexp(1.0, rng.integers(-6, 7, size=4))
+        layers = [
+            Layer(weight=t * rng.normal(size=s), bias=t * rng.normal(size=s[0]), relu=k < last)
+            for k, (s, t) in enumerate(zip(shapes, scale, strict=True))
+        ]
+        net, x = Network(layers=tuple(layers)), rng.normal(size=(6, 4))
+        chain = operator_chain(net)
+        square = [(float((w.weight**2).sum()), float((w.bias**2).sum())) for w in layers]
+        found = [1.0, *unit_carried([w for w, _ in square], [c for _, c in square]), 0.0]
+
+        def product(u: list[float], square: list[tuple[float, float]] = square) -> float:
+            return math.prod(math.sqrt(w + c / u[k] ** 2 + (u[k + 1] / u[k]) ** 2) for k, (w, c) in enumerate(square))
+
+        read = np.column_stack([x, np.ones(6)])
+        for k, (w, op) in enumerate(zip(layers, chain.balanced, strict=True)):
+            whole = augmented(w.weight, w.bias / found[k], last=k == last)
+            if k < last:
+                whole[-1, -1] = found[k + 1] / found[k]
+            read = np.maximum(read @ whole.T, 0.0) if k < last else read @ whole.T
+            for name, value in (
+                ("frobenius", np.linalg.norm(whole)),
+                ("group", np.linalg.norm(whole, axis=1).sum()),
+                ("spectral", np.linalg.norm(whole, 2)),
+            ):
+                got = getattr(op, name)
+                require(value * (1 - 1e-13) <= got <= value * (1 + 1e-9), f"{name} with its unit: {got}, not {value}")
+        require(np.allclose(read, net(x), rtol=1e-9, atol=1e-12 * np.abs(read).max()), "the chain is another function")
+        others = [
+            [1.0, *(u * v for u, v in zip(found[1:-1], move, strict=True)), 0.0]
+            for move in 1 + rng.normal(size=(50, 3)) / 5
+        ]
+        for other in ([1.0, 1.0, 1.0, 1.0, 0.0], *others):
+            if min(other[:-1]) > 0:
+                require(product(found) <= product(other) * (1 + 1e-12), f"units {other} have a smaller product")
+    free = operator_chain(pair(np.diag([3.0, 4.0]), np.array([[1.0, 2.0], [2.0, 0.0]])))
+    for op, value in zip(free.balanced, (5.0, 3.0), strict=True):
+        require(value <= op.frobenius <= value * (1 + 1e-9), f"without biases {op.frobenius}, not {value}")
+    conv = convolutional((3, 3), 1, 1, 1, 1, 3)
+    chain = operator_chain(ModuleNet(conv, np.zeros((1, *MAP))))
+    one, own = chain.operators[0], chain.balanced[0]
+    ratio = (own.frobenius**2 - own.unit**2) / (one.frobenius**2 - 1)
+    require(abs(ratio - 1) < 1e-9 and own.spectral > 0, "the first layer reads the unit 1, whatever stands behind it")
 
 
 def beyond(factor: float):

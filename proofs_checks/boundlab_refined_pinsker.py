@@ -25,11 +25,9 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
+    Mutation(file="bounds/pac_bayes.py", old="(r + root + 2.0 * budget)", new="(r + root)"),
     Mutation(
-        file="bounds/pac_bayes.py", old="math.sqrt(2.0 * r * budget) + 2.0 * budget", new="math.sqrt(2.0 * r * budget)"
-    ),
-    Mutation(
-        file="bounds/pac_bayes.py", old="(r + math.sqrt(2.0 * r * budget)", new="(r + math.sqrt(0.5 * r * budget)"
+        file="bounds/pac_bayes.py", old="root = math.sqrt(2.0 * r * budget)", new="root = math.sqrt(0.5 * r * budget)"
     ),
 )
 

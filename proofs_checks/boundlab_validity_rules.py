@@ -1,4 +1,4 @@
-"""Three rules without which every bound here fails: ties are errors, deltas add up, copies of examples count once.
+"""Four rules without which bounds here fail: ties are errors, deltas add up, copies count once, seen points are errors.
 
 Ties. Where several outputs are equal the class is not determined by the net: any rule that does not see the label errs
 on at least 1 - 1/K of them on average over uniform labels. Counting a tie as a hit lets the zero net have no errors at
@@ -10,6 +10,11 @@ the failures are disjoint: levels, grids, seeds, models and the Monte Carlo term
 Copies. If each of m independent examples stands c times in the sample, the errors are c Bin(m, R), not Bin(cm, R): a
 limit for n = cm treats them as c times the evidence they are. `repeats` counts the copies; that two examples agree
 does not prove that they are copies, so it is a warning and not a correction.
+
+Seen points. Fresh examples of which some, picked in whatever way, were replaced by points that shaped the net are no
+sample: a net knows those by heart. With each of them counted as an error the count is at least that of the examples
+that stood there before, and the limit holds; with the errors among the others alone it is at most theirs, so that the
+lower limit holds too.
 
 Proof that the rules suffice. With ties as errors the count is at least that of any rule, and the limit rises with the
 count; the union bound; and langford2005_test_set for the m distinct examples.
@@ -26,13 +31,14 @@ import numpy as np
 import sympy as sp
 
 from boundlab.bounds.generalization_bound import count_errors
-from boundlab.bounds.test_set import repeats, screened_limit
+from boundlab.bounds.test_set import TestSet, repeats, screened_limit
+from boundlab.nets.given_points import fingerprints
 from boundlab.network import Layer, Network
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
 
 THEOREM = Theorem(
-    name="Validity rules: ties, budgets, copies",
+    name="Validity rules: ties, budgets, copies, seen points",
     source="ours; each is folklore",
     given=("ties counted as errors", "delta/M for each of M statements", "n counts independent examples"),
     claim=r"\Pr[\text{any of the } M \text{ statements fails}] \le \delta",
@@ -41,7 +47,9 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(file="network.py", old="~(own > others.max(axis=1))", new="~(own >= others.max(axis=1))"),
-    Mutation(file="bounds/test_set.py", old="return len(y) - len(np.unique(", new="return 0 * len(np.unique("),
+    Mutation(file="bounds/test_set.py", old="return len(y) - len({", new="return 0 * len({"),
+    Mutation(file="bounds/test_set.py", old="errors = int(known.sum()) + ", new="errors = "),
+    Mutation(file="bounds/test_set.py", old="lower_limit(errors - int(known.sum()), n", new="lower_limit(errors, n"),
 )
 
 DISTINCT, COPIES, RISK, DELTA = 200, 4, 0.1, 0.05
@@ -105,9 +113,32 @@ def exact() -> str:
     wrong = copied(25, 5, Fraction(1, 10), lambda k: screened_limit(k, 125, 0.05))
     require(wrong > Fraction(1, 20), f"5 copies of 25: {float(wrong)}")
     lines.append(f"25 examples in 5 copies: {float(wrong):.3f} > 0.05")
+    lines.append(f"seen points: the limit below the risk in {seen_by_heart():.3f}, errors not counted 1")
     x = np.array([[1.0], [2.0], [1.0], [1.0], [0.0], [-0.0]])
     require(repeats(x, np.array([0, 0, 0, 1, 1, 1])) == 2, "repeats: (1, 0) and (0, 1) once more each")
     return "; ".join(lines)
+
+
+def seen_by_heart() -> float:
+    """How often the limits of `TestSet` fail where the wrong examples of 6 are replaced by points learnt by heart.
+
+    All outcomes of 6 fresh points of a net that errs on half of all but the one that it knows.
+    """
+    net = Network(layers=(Layer(weight=np.array([[1.0, 0.0], [0.0, 1.0]]), bias=np.zeros(2), relu=False),))
+    by_heart, n, delta = np.array([[5.0, 1.0]]), 6, 0.4
+    failed = forgotten = lower = 0
+    for wrong in itertools.product((False, True), repeat=n):
+        x = np.tile([2.0, 1.0], (n, 1))
+        x[list(wrong)] = by_heart  # the adversary hides every error
+        y = np.zeros(n, dtype=int)
+        found = TestSet(delta=delta, seen=frozenset(fingerprints(by_heart)))(net, x, y)
+        failed += found.value < 0.5
+        lower += found.facts["lower_limit"] > 0.5
+        forgotten += TestSet(delta=delta)(net, x, y).value < 0.5
+    require(forgotten == 2**n, "not counted, every sample looks perfect")
+    require(failed <= delta * 2**n, f"counted, the limit fails in {failed} of {2**n}")
+    require(lower == 0, "the lower limit counts no seen point")
+    return failed / 2**n
 
 
 def copies(c: float) -> Callable[[np.random.Generator, int], np.ndarray]:

@@ -4,18 +4,25 @@ Derivation. Let G(t) = e^(lt), l > 0. (Last layer.) Vector contraction (Maurer, 
 ramp of the margin cost 2 sqrt 2 sqrt 2/gamma = 4/gamma and leave E sup sum_k w_k . v_k, v_k = sum_i e_ik h(x_i) with
 signs of their own for each output; sum_k w_k . v_k <= (sum_k |w_k|_1) max_k |v_k|_inf. (A hidden layer with rows of l1
 norm at most M.) sup |sum e ReLU(W f)|_inf is the supremum over one row w of |sum e ReLU(w f)|; an absolute value of a
-symmetric variable costs G a factor 2, ReLU nothing (Ledoux and Talagrand's contraction, cited), and |sum e w f| <=
-M |sum e f|_inf. (Inputs.) E G(M |sum e x|_inf) <= 2 D e^(l² M² V/2), V the largest sum over i of x_ij², as
-cosh u <= e^(u²/2). Together, the maximum over K outputs by a sum: E sup <= (1/l)(d ln 2 + ln(D K)) + l M² V/2, d - 1
-hidden layers and the 2 of the inputs, minimal at M sqrt V sqrt(2 (d ln 2 + ln(D K))). The published
-2 M sqrt(d + 1 + ln D) sqrt V for K = 1 is not below it, as 2 (d ln 2 + ln D) <= 4 (d + 1 + ln D).
+symmetric variable costs G a factor 2, ReLU nothing (Ledoux and Talagrand's contraction, cited), and |sum e w f| <= M
+|sum e f|_inf. (Inputs.) E G(M |sum e x|_inf) <= 2 D e^(l² M² V/2), V the largest sum over i of x_ij², as cosh u <=
+e^(u²/2). Together, the maximum over K outputs by a sum: E sup <= (1/l)(d ln 2 + ln(D K)) + l M² V/2, d - 1 hidden
+layers and the 2 of the inputs, minimal at M sqrt V sqrt(2 (d ln 2 + ln(D K))). The published 2 M sqrt(d + 1 + ln D)
+sqrt V for K = 1 is not below it, as 2 (d ln 2 + ln D) <= 4 (d + 1 + ln D).
 
 Path norm. Going from the inputs on, divide the row of each hidden neuron by its l1 norm t and multiply its column by t:
 the function is the same (ReLU is positive-homogeneous), so is every product along a path. A neuron with t = 0 puts out
-0 and its column may be set to 0. All hidden rows then have l1 norm 1 (or 0), so that from each neuron the products
-over all paths that end in it sum to 1, and the sum over all paths to all outputs is the sum of |weights| of the last
-layer. So the net is in the class with M = phi, its path norm; and phi <= prod of the largest row norms times the sum of
-the last layer, since each layer multiplies the sums over paths by at most its largest row norm.
+0 and its column may be set to 0. All hidden rows then have l1 norm 1 (or 0), so that from each neuron the products over
+all paths that end in it sum to 1, and the sum over all paths to all outputs is the sum of |weights| of the last layer.
+So the net is in the class with M = phi, its path norm; and phi <= prod of the largest row norms times the sum of the
+last layer, since each layer multiplies the sums over paths by at most its largest row norm.
+
+Biases. The constant unit is 1 beside the input, and may be any u_i > 0 behind hidden layer i
+(``boundlab_operator_chain``). At u_i = m_i, m_i = max_j (|row j of W_i|_1 m_(i-1) + |b_ij|), m_0 = 1, each layer has
+the norm m_i/m_(i-1), that of its unit and of its largest row: the product is M = |W_d|_(1,1) m_(d-1) + |b_d|_1. No u
+has a smaller one: let N_i be the product up to layer i. N_i >= u_i, by the units; and N_i >= m_i, as N_i >= (|row j|_1
++ |b_ij|/u_(i-1)) N_(i-1) >= |row j|_1 m_(i-1) + |b_ij| for all j, by induction. A layer with m_i = 0 puts out 0, and
+the next needs no W: M holds.
 """
 
 from __future__ import annotations
@@ -71,19 +78,24 @@ MUTATIONS = (
         new='return 2.0 / positive("gamma", gamma) * single * _UP',
     ),
     Mutation(
-        file="bounds/size_independent.py",
-        old="* last.total_mass * _UP",
-        new="* last.row_mass * _UP",
-    ),
-    Mutation(
-        file="bounds/size_independent.py",
-        old="math.prod(op.row_mass for op in hidden)",
-        new="max([1.0, *(op.row_mass for op in hidden)])",
+        file="nets/operator_chain.py",
+        old="total = float(np.sum(last.mass * reach + last.shift + _FAINT))",
+        new="total = float(np.max(last.mass * reach + last.shift + _FAINT))",
     ),
     Mutation(
         file="nets/operator_chain.py",
-        old="return math.fsum(self.majorant(",
-        new="return max(self.majorant(",
+        old="reach = float((op.mass * reach + op.shift + _FAINT).max())",
+        new="reach = float((op.mass * reach + _FAINT).max())",
+    ),
+    Mutation(
+        file="nets/operator_chain.py",
+        old="reach = float((op.mass * reach + op.shift + _FAINT).max())",
+        new="reach = float((op.mass + op.shift + _FAINT).max())",
+    ),
+    Mutation(
+        file="nets/operator_chain.py",
+        old="return float(np.sum(self._reached(",
+        new="return float(np.max(self._reached(",
     ),
 )
 
@@ -139,9 +151,39 @@ def paths(weights: list[np.ndarray]) -> Fraction:
     return total
 
 
-def network(weights: list[np.ndarray]) -> Network:
-    last = len(weights) - 1
-    return Network(layers=tuple(Layer(weight=w, bias=np.zeros(len(w)), relu=k < last) for k, w in enumerate(weights)))
+def network(weights: list[np.ndarray], biases: list[np.ndarray] | None = None) -> Network:
+    last, biases = len(weights) - 1, biases or [np.zeros(len(w)) for w in weights]
+    return Network(
+        layers=tuple(
+            Layer(weight=w, bias=b, relu=k < last) for k, (w, b) in enumerate(zip(weights, biases, strict=True))
+        )
+    )
+
+
+def row_product(weights: list[np.ndarray], biases: list[np.ndarray], units: list[Fraction]) -> Fraction:
+    """The product of the largest row norms and of the sum of the last, the constant unit as given, 1 at first."""
+    product, read = Fraction(1), Fraction(1)
+    for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
+        rows = [
+            sum(map(Fraction, np.abs(row)), Fraction(0)) + Fraction(abs(c)) / read for row, c in zip(w, b, strict=True)
+        ]
+        if k == len(weights) - 1:
+            return product * sum(rows, Fraction(0))
+        product, read = product * max(*rows, units[k] / read), units[k]
+    raise ValueError("a net must have a layer")
+
+
+def largest_values(weights: list[np.ndarray], biases: list[np.ndarray]) -> list[Fraction]:
+    """m_1 .. m_(d-1)."""
+    found = [Fraction(1)]
+    for w, b in zip(weights[:-1], biases[:-1], strict=True):
+        found.append(
+            max(
+                sum(map(Fraction, np.abs(row)), Fraction(0)) * found[-1] + Fraction(abs(c))
+                for row, c in zip(w, b, strict=True)
+            )
+        )
+    return found[1:]
 
 
 def symbolic() -> str:
@@ -179,22 +221,26 @@ def exact() -> str:
     rng = np.random.default_rng(2)
     for _ in range(20):
         weights = [rng.integers(-3, 4, size=shape).astype(float) for shape in ((3, 2), (2, 3), (2, 2))]
+        biases = [rng.integers(-3, 4, size=len(w)).astype(float) for w in weights]
         whole = [
-            np.block([[w, np.zeros((len(w), 1))], [np.zeros((1, w.shape[1])), np.ones((1, 1))]]) for w in weights[:-1]
+            np.block([[w, b[:, None]], [np.zeros((1, w.shape[1])), np.ones((1, 1))]])
+            for w, b in zip(weights[:-1], biases[:-1], strict=True)
         ]
-        whole.append(np.column_stack([weights[-1], np.zeros(len(weights[-1]))]))  # with the constant unit
-        phi = paths(whole)
-        product = Fraction(float(np.abs(whole[-1]).sum()))
-        for w in whole[:-1]:
-            product *= Fraction(float(np.abs(w).sum(axis=1).max()))
+        whole.append(np.column_stack([weights[-1], biases[-1]]))  # with the constant unit
+        phi, units = paths(whole), [u or Fraction(1) for u in largest_values(weights, biases)]
+        product = row_product(weights, biases, units)
         require(phi <= product, "the path norm is above the product")
+        for _ in range(20):
+            other = [u * Fraction(2) ** int(k) for u, k in zip(units, rng.integers(-3, 4, size=2), strict=True)]
+            require(product <= row_product(weights, biases, other), f"units {other} have a smaller product")
         t = [np.ldexp(1.0, rng.integers(-3, 4, size=n)) for n in (3, 2)]
         moved = [weights[0] / t[0][:, None], weights[1] * t[0] / t[1][:, None], weights[2] * t[1]]
+        shifted = [biases[0] / t[0], biases[1] / t[1], biases[2]]
         x, y = np.array([[1.0, 2.0], [3.0, -1.0]]), np.array([0, 1])
-        for given in (weights, moved):
-            got = PathNorm()(network(given), x, y).facts["norm"]
+        for given in ((weights, biases), (moved, shifted)):
+            got = PathNorm()(network(*given), x, y).facts["norm"]
             require(phi <= Fraction(got) <= (phi or 1) * (1 + Fraction(1, 10**9)), f"path norm {got}, not {phi}")
-        got = L1Norm()(network(weights), x, y).facts["norm"]
+        got = L1Norm()(network(weights, biases), x, y).facts["norm"]
         require(product <= Fraction(got) <= (product or 1) * (1 + Fraction(1, 10**9)), f"l1 norm {got}, not {product}")
     total, risk, truth = measured(ours)
     require(total > 50, f"the bound on digits must be above 50, got {total}")

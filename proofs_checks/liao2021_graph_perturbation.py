@@ -45,14 +45,19 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
-    Mutation(file="nets/graphs.py", old="return math.e * b * float(d)", new="return 1.5 * b * float(d)"),
+    Mutation(file="nets/graphs.py", old="product_above(math.e, b, float(d)", new="product_above(1.5, b, float(d)"),
     Mutation(file="nets/graphs.py", old="if not u <= w / depth:", new="if not u <= w:"),
     Mutation(
         file="nets/graphs.py", old='positive_int("degree", degree)', new='positive_int("degree + 1", degree + 1) - 1'
     ),
-    Mutation(file="nets/graphs.py", old="sum(u / w for w, u in", new="max(u / w for w, u in"),
+    Mutation(
+        file="nets/graphs.py",
+        old="sum(Fraction(u) / Fraction(w) for w, u in",
+        new="max(Fraction(u) / Fraction(w) for w, u in",
+    ),
+    Mutation(file="nets/graphs.py", old="[Fraction(f) for f in factors]", new="[float(f) for f in factors]"),
     Mutation(file="nets/graphs.py", old="(norm + u) * moved + u * size", new="norm * moved + u * size"),
-    Mutation(file="nets/graphs.py", old="u * size, norm * size", new="u * size, size"),
+    Mutation(file="nets/graphs.py", old="LOST, norm * size", new="LOST, size"),
     Mutation(file="nets/graphs.py", old="np.maximum(spread @ h @ w, 0.0)", new="np.maximum(loops @ h @ w, 0.0)"),
 )
 
@@ -152,6 +157,9 @@ def exact() -> str:
         [1.0] * 3, [frobenius_norm(w) for w in own], reach, 16, math.sqrt(2) * reach, 1_000, 0.05
     )
     require(term > 100, f"the bound on 1000 graphs must be far above 1 at every margin, got {term}")
+    wide = [np.full((1, 1), 2.0**e) for e in (600, 600, -900)]
+    got, want = gcn_perturbation(wide, [w / 4 for w in wide], 1.0, 1), math.e * 2.0**300 * 0.75
+    require(want <= got <= want * (1 + 1e-9), f"products that leave the range of floats: {got} for {want}")
     zero = [np.zeros((2, 2)), np.ones((2, 1))]
     require(gcn_perturbation(zero, [np.zeros((2, 2)), np.full((2, 1), 0.1)], 1.0, 3) == 0, "a layer of zeros")
     require(refused([np.ones((1, 1))], [np.ones((1, 1))], 1.0, 0), "a degree below 1 must be refused")

@@ -63,10 +63,12 @@ MUTATIONS = (
     Mutation(file="nets/message_passing.py", old="update * b * u + pass_on", new="b * u + pass_on"),
     Mutation(file="nets/message_passing.py", old="update * b * own + pass_on * d", new="update * b * own + pass_on"),
     Mutation(file="nets/message_passing.py", old="((top + last) * moved", new="(top * moved"),
-    Mutation(file="nets/message_passing.py", old="math.e * depth * float(eta)", new="1.2 * depth * float(eta)"),
+    Mutation(
+        file="nets/message_passing.py", old="product_above(math.e * depth, eta", new="product_above(1.2 * depth, eta"
+    ),
     Mutation(file="nets/message_passing.py", old="if not 0.0 <= eta <= 1.0 / depth:", new="if not 0.0 <= eta:"),
     Mutation(file="nets/message_passing.py", old="total = 1.0 + q * total", new="total = max(1.0, q * total)"),
-    Mutation(file="nets/message_passing.py", old="if np.any(self.function(np.zeros((1, 3)))):", new="if False:"),
+    Mutation(file="nets/message_passing.py", old="or np.any(value):", new="or False:"),
     Mutation(
         file="nets/message_passing.py",
         old="self.phi.constant * self.rho.constant * self.g.constant",
@@ -171,7 +173,7 @@ def exact() -> str:
     limit = scaled.deviation((0.5, 0.5, 0.5), 1.0, 1)
     require(got <= limit <= got * (1 + 1e-9), f"the constants of phi, rho and g: {got} against {limit}")
     try:
-        LipschitzMap(name="shifted", function=lambda h: h + 1.0)
+        replace(eight, rho=LipschitzMap(name="shifted", function=lambda h: h + 1.0))
     except InvalidParameter:
         pass_on = True
     else:

@@ -30,11 +30,11 @@ import sympy as sp
 from boundlab.bounds.bits_per_token import (
     bits_per_token_bound,
     hoeffding_bits,
-    mean_levels,
     smoothed_bits,
     smoothed_range,
     token_error_bound,
 )
+from boundlab.bounds.document_means import mean_levels
 from boundlab.concentration.chernoff import kl_inverse
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
@@ -55,7 +55,9 @@ THEOREM = Theorem(
 
 MUTATIONS = (
     Mutation(
-        file="bounds/bits_per_token.py", old="(1.0 - alpha) * p + alpha / vocabulary)", new="(1.0 - alpha) * p + alpha)"
+        file="bounds/bits_per_token.py",
+        old=".astype(np.float64) + alpha / vocabulary)",
+        new=".astype(np.float64) + alpha)",
     ),
     Mutation(
         file="bounds/bits_per_token.py",
@@ -69,15 +71,15 @@ MUTATIONS = (
     ),
     Mutation(
         file="bounds/bits_per_token.py",
-        old="occam_hoeffding(0, n, _nats(nats) -",
-        new="occam_hoeffding(0, n, 0.9 * _nats(nats) -",
+        old='total = _at_least_0("nats", nats) -',
+        new='total = 0.9 * _at_least_0("nats", nats) -',
     ),
     Mutation(
-        file="bounds/bits_per_token.py", old="choice = math.log(len(alphas)) * _UP", new="choice = 0.0 * len(alphas)"
+        file="bounds/bits_per_token.py", old="choice = math.log(len(tried)) * _UP", new="choice = 0.0 * len(tried)"
     ),
-    Mutation(file="bounds/bits_per_token.py", old="share = delta / len(alphas) / _UP", new="share = delta"),
-    Mutation(file="bounds/bits_per_token.py", old="half = (total + math.log(2.0)) * _UP", new="half = total"),
-    Mutation(file="bounds/bits_per_token.py", old="limit(log_inverse + nats)", new="limit(log_inverse + 0.98 * nats)"),
+    Mutation(file="bounds/bits_per_token.py", old="n, total + choice + log_inverse)", new="n, total + log_inverse)"),
+    Mutation(file="bounds/document_means.py", old="half = (total + math.log(2.0)) * _UP", new="half = total"),
+    Mutation(file="bounds/document_means.py", old="limit(log_inverse + nats)", new="limit(log_inverse + 0.98 * nats)"),
     Mutation(
         file="bounds/bits_per_token.py",
         old="(math.log2(vocabulary) - low) / (high - low) / _UP",
@@ -88,7 +90,8 @@ MUTATIONS = (
         old="(low + (high - low) * levels[-1], alpha",
         new="((high - low) * levels[-1], alpha",
     ),
-    Mutation(file="bounds/bits_per_token.py", old="(n - 1) * _UP)", new="(n + 9) * _UP)"),
+    Mutation(file="bounds/document_means.py", old="return math.log(2.0) * _UP if", new="return 0.0 if"),
+    Mutation(file="bounds/document_means.py", old="(n - 1) * _UP)", new="(n + 9) * _UP)"),
 )
 
 
@@ -158,6 +161,8 @@ def exact() -> str:
         for a in (2.0**-k for k in range(1, 17))
     )
     require(abs(found.facts["hoeffding_bits"] - published) < 1e-6, f"published {published}")
+    paid = nats + math.log(16) + math.log(2)
+    require(abs(found.facts["nats"] - paid) < 1e-6, "the model, the choice of alpha, the better of two limits")
     got = hoeffding_bits(3.0, n, nats, 0.05, vocabulary=V, alpha=0.5)
     require(abs(got - 3 - math.log2(51) * math.sqrt((nats + math.log(20)) / (2 * n))) < 1e-9, "the published form")
     noisy = np.where(np.arange(400) % 2, 0.25, 0.375)  # the variance decides

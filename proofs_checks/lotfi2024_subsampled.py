@@ -31,12 +31,12 @@ import sympy as sp
 
 from boundlab.bounds.bits_per_token import (
     bits_per_token_bound,
-    mean_levels,
     smoothed_bits,
     smoothed_range,
     subsampled_hoeffding_bits,
     token_error_bound,
 )
+from boundlab.bounds.document_means import mean_levels
 from boundlab.concentration.chernoff import kl_inverse
 from proofs_checks import Evidence, Mutation, Theorem, require
 from proofs_checks.judging import judge, smallest_sabotage, violated
@@ -60,27 +60,26 @@ THEOREM = Theorem(
 )
 
 MUTATIONS = (
-    Mutation(file="bounds/bits_per_token.py", old="(log_inverse + second) / n * _UP", new="log_inverse / n * _UP"),
-    Mutation(file="bounds/bits_per_token.py", old="paid = (log_inverse + first) * _UP", new="paid = log_inverse"),
+    Mutation(file="bounds/document_means.py", old="(log_inverse + second) / n * _UP", new="log_inverse / n * _UP"),
+    Mutation(file="bounds/document_means.py", old="paid = (log_inverse + first) * _UP", new="paid = log_inverse"),
     Mutation(
-        file="bounds/bits_per_token.py", old="kl_inverse(seen, (paid + nats)", new="kl_inverse(mean, (paid + nats)"
+        file="bounds/document_means.py", old="kl_inverse(seen, (paid + nats)", new="kl_inverse(mean, (paid + nats)"
     ),
     Mutation(
-        file="bounds/bits_per_token.py",
+        file="bounds/document_means.py",
         old="math.log(both / drawn) * _UP, math.log(both / documents)",
         new="math.log(both / documents) * _UP, math.log(both / drawn)",
     ),
     Mutation(
-        file="bounds/bits_per_token.py", old="+ occam_hoeffding(0, small, log_inverse + second)", new="+ 0.0 * second"
+        file="bounds/bits_per_token.py", old="+ occam_hoeffding(0, drawn, log_inverse + second)", new="+ 0.0 * second"
     ),
-    Mutation(
-        file="bounds/bits_per_token.py", old="_nats(nats) + log_inverse + first)", new="_nats(nats) + log_inverse)"
-    ),
+    Mutation(file="bounds/bits_per_token.py", old="nats + log_inverse + first)", new="nats + log_inverse)"),
     Mutation(
         file="bounds/bits_per_token.py",
         old="levels = mean_levels(values, total, delta, choice=choice, population=size)",
         new="levels = mean_levels(values, total, delta, choice=choice)",
     ),
+    Mutation(file="bounds/bits_per_token.py", old="total, choice + log_inverse)", new="total, log_inverse)"),
 )
 
 
@@ -164,6 +163,12 @@ def exact() -> str:
     )
     require(abs(got - 3 - math.log2(51) * root) < 1e-9, f"the published form: {got}")
     require(found.facts["bits"] < found.facts["hoeffding_bits"], "ours is below it")
+    best = min(
+        -math.log2((1 - a) / 2 + a / V)
+        + math.log2(1 + (1 - a) * V / a) * (math.sqrt((nats + c + first) / (2 * m)) + math.sqrt((c + second) / (2 * n)))
+        for a in (2.0**-k for k in range(1, 17))
+    )
+    require(abs(found.facts["hoeffding_bits"] - best) < 1e-6, f"published with the best alpha: {best}")
     coarse = token_error_bound([np.array([True, False])] * 40, 1.0, 0.1, vocabulary=9, population=90)
     require(coarse.value == mean_levels(np.full(40, 0.5), 1.0, 0.1, population=90)[-1], "token errors")
     rates = [failure(world, drawn, delta) for world in worlds() for drawn in (2, 4) for delta in (0.5, 0.9)]

@@ -41,8 +41,12 @@ MUTATIONS = (
     Mutation(
         file="nets/norms.py", old="np.fft.fft2(k, (height, width))", new="np.fft.fft2(k, (height, width), norm='ortho')"
     ),
-    Mutation(file="nets/norms.py", old="axis=(-2, -1)).max()) * _UP", new="axis=(-2, -1))[0, 0]) * _UP"),
-    Mutation(file="nets/norms.py", old="axis=(-2, -1)).max()) * _UP", new="axis=(-2, -1)).max()) * (1.0 - 1e-12)"),
+    Mutation(file="nets/norms.py", old="axis=(-2, -1)).max()), exponent)", new="axis=(-2, -1))[0, 0]), exponent)"),
+    Mutation(
+        file="nets/norms.py",
+        old="axis=(-2, -1)).max()), exponent)",
+        new="axis=(-2, -1)).max()) * (1.0 - 2e-12), exponent)",
+    ),
     Mutation(
         file="nets/norms.py",
         old="if k.shape[2] > height or k.shape[3] > width:",

@@ -74,7 +74,7 @@ BOUNDS: list[GeneralizationBound] = [
     TestSet(),
     Occam(),
     OccamPyramid(trials=6),
-    SampledNet(trials=4),
+    SampledNet(trials=4, tries=2),
     StoredBits(),
     ParameterCover(),
     HeavyTailed(),

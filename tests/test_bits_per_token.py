@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.stats import binom
 
 from boundlab import InvalidParameter
 from boundlab.bounds.bits_per_token import (
+    ALPHAS,
     bits_per_token_bound,
     hoeffding_bits,
     smoothed_bits,
@@ -19,7 +21,7 @@ from boundlab.bounds.bits_per_token import (
     token_error_bound,
     top_k_misses,
 )
-from boundlab.promises import Standing
+from boundlab.promises import Bound, Standing, Status
 
 HALF = [np.full(5, 0.5)] * 20
 MISSES = [np.array([True, False])] * 20
@@ -51,11 +53,75 @@ MISSES = [np.array([True, False])] * 20
         lambda: top_k_misses(np.ones((2, 3)), np.array([0, 3]), 1),
         lambda: top_k_misses(np.ones((2, 3)), np.array([0, 1]), 3),
         lambda: top_k_misses(np.full((1, 3), np.nan), np.array([0]), 1),
+        lambda: hoeffding_bits(math.nan, 10, 1.0, 0.05, vocabulary=9, alpha=0.5),
+        lambda: hoeffding_bits(-50.0, 10, 1.0, 0.05, vocabulary=9, alpha=0.5),
+        lambda: subsampled_hoeffding_bits(math.inf, 9, 10, 1.0, 0.05, vocabulary=9, alpha=0.5),
+        lambda: bits_per_token_bound([np.full(5, 0.5 + 1j)] * 20, 1.0, vocabulary=9),
+        lambda: bits_per_token_bound([np.array(["0.5"])] * 20, 1.0, vocabulary=9),
     ],
 )
 def test_bad_input_is_refused(call) -> None:
     with pytest.raises(InvalidParameter, match="must"):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "options"),
+    [
+        (hoeffding_bits, ("6", 10, 1.0, 0.05), {"vocabulary": 9, "alpha": 0.5}),
+        (hoeffding_bits, (6.0, 10, "1", 0.05), {"vocabulary": 9, "alpha": 0.5}),
+        (bits_per_token_bound, (5, 1.0), {"vocabulary": 9}),
+        (bits_per_token_bound, ([[0.5, [0.1]], [0.2]], 1.0), {"vocabulary": 9}),
+        (bits_per_token_bound, (HALF, 1.0), {"vocabulary": 9, "alphas": 0.5}),
+        (token_error_bound, ([[True], [[True], [False, True]]], 1.0), {"vocabulary": 9}),
+        (top_k_misses, ("abc", np.array([0, 1, 2]), 1), {}),
+        (top_k_misses, (np.eye(3), np.array([0, 1, 2]), 1.5), {}),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(call: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter, match="must"):
+        call(*arguments, **options)
+
+
+def test_what_padding_hides_is_no_token() -> None:
+    """Five tokens of probability 0.1 and 45 places of padding: read as tokens, the bits would be below 1."""
+    hidden = np.arange(50) >= 5
+    padded = [np.ma.masked_array(np.where(hidden, 1.0, 0.1), hidden)] * 2_000
+    missed = [np.ma.masked_array(~hidden, hidden)] * 2_000
+    for call in (
+        lambda: bits_per_token_bound(padded, 10.0, vocabulary=50),
+        lambda: token_error_bound(missed, 10.0, vocabulary=50),
+        lambda: smoothed_bits(padded[0], 50, 0.5),
+        lambda: top_k_misses(np.ma.masked_array(np.eye(3), np.eye(3) > 0), np.arange(3), 1),
+        lambda: top_k_misses(np.eye(3), np.ma.masked_array(np.arange(3), np.arange(3) == 1), 1),
+    ):
+        with pytest.raises(InvalidParameter, match="must have no masked entries"):
+            call()
+    cut = bits_per_token_bound([row.compressed() for row in padded], 10.0, vocabulary=50)
+    assert cut.facts["bits"] > math.log2(10)
+    assert token_error_bound([row.compressed() for row in missed], 10.0, vocabulary=50).value == 1.0
+
+
+def test_what_the_caller_chose_is_listed_as_assumed() -> None:
+    def chosen(bound: Bound) -> list[Status]:
+        return [p.status for p in bound.premises if p.text.endswith("fixed before the documents were seen")]
+
+    assert chosen(bits_per_token_bound(HALF, 1.0, vocabulary=9)) == []
+    assert chosen(bits_per_token_bound(HALF, 1.0, vocabulary=9, alphas=list(ALPHAS))) == []
+    assert chosen(bits_per_token_bound(HALF, 1.0, vocabulary=9, alphas=np.array([0.123]))) == [Status.ASSUMED]
+    assert chosen(token_error_bound(MISSES, 1.0, vocabulary=9)) == [Status.ASSUMED]
+
+
+def test_the_smallest_delta_is_enough_for_every_alpha() -> None:
+    found = bits_per_token_bound([np.full(5, 0.5)] * 20_000, 1.0, 1e-300, vocabulary=50)
+    assert found.facts["bits"] < found.facts["hoeffding_bits"] < found.facts["chance_bits"]
+
+
+def test_the_nats_are_all_that_is_paid_beside_delta() -> None:
+    """A model without a miss: the limit of the kl form is 1 - exp(-paid/n), and only ln(1/delta) is not of the nats."""
+    found = token_error_bound([np.zeros(9, bool)] * 500, 10.0, vocabulary=30)
+    paid = -500 * math.log1p(-found.value)
+    assert found.facts["nats"] + math.log(20) == pytest.approx(paid, rel=1e-6)
 
 
 def test_the_uniform_guess_of_gpt2_costs_15_62_bits() -> None:

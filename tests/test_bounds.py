@@ -17,7 +17,10 @@ from boundlab._errors import InvalidParameter, PremiseViolated, UnsupportedLayer
 from boundlab.bounds import CoreNetCorollary, GeneralizationBound, Occam, TestSet, bound
 from boundlab.bounds.corenet_corollary import log_size
 from boundlab.bounds.generalization_bound import telescope
+from boundlab.bounds.test_set import repeats
 from boundlab.codes.log_grid import LogGrid, LogGridLayer
+from boundlab.compressors.corenet import CoreNet
+from boundlab.compressors.method import compress
 from boundlab.concentration.binomial import tail_inverse, upper_limit
 from boundlab.nets.importance import sensitivities
 from boundlab.nets.module_net import ModuleNet
@@ -89,6 +92,30 @@ def test_published_test_set_bounds(k: int, n: int, percent: float) -> None:
     assert found.facts["errors"] == k
     assert 100 * found.value == pytest.approx(percent, abs=6e-4 if percent > 1 else 6e-5)
     assert found.facts["lower_limit"] <= k / n < found.value
+
+
+def test_points_that_calibrated_a_compression_are_not_fresh() -> None:
+    small, x, y = task()
+    seen = compress(small.original, CoreNet(eps=0.9), x[:50], rng=0)
+    wrong = int((seen.net(x[50:]).argmax(axis=1) != y[50:]).sum())
+    found = TestSet()(seen, x, y).facts
+    assert (found["seen"], found["errors"]) == (50, 50 + wrong)
+    assert found["lower_limit"] <= wrong / len(x)
+
+
+def test_copies_are_reported_and_labels_with_masks_refused() -> None:
+    small, x, y = task()
+    net = small.original
+    assert TestSet()(net, np.tile(x, (3, 1)), np.tile(y, 3)).facts["copies"] == 2 * len(x)
+    assert repeats(np.zeros((4, 2, 2, 2)), np.array([0, 1, 1, 0])) == 2
+    assert repeats(np.array([[2**53], [2**53 + 1]]), np.zeros(2, int)) == 0
+    with pytest.raises(InvalidParameter, match="masked"):
+        TestSet()(net, x, np.ma.masked_array(y, mask=True))
+
+
+def test_a_level_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InvalidParameter, match="numbers"):
+        telescope(("a", "b"), (0.1, math.nan))
 
 
 def test_a_tie_counts_as_an_error() -> None:
@@ -257,7 +284,7 @@ def test_the_corollary_is_vacuous_finite_and_says_why() -> None:
     assert found.facts["L"] == 3
     assert found.facts["gamma"] < 2 * found.facts["B"]
     assert dict(CoreNetCorollary(margins=(1e9,))(small, x, y).terms)["margin loss"] == 1
-    assert [p.text[:2] for p in found.premises[2:]] == ["G1", "G2", "G3", "G4", "G5", "G6"]
+    assert [p.text[:2] for p in found.premises[3:]] == ["G1", "G2", "G3", "G4", "G5", "G6"]
 
 
 def test_the_gap_by_hand() -> None:
@@ -355,7 +382,7 @@ def test_evidence_is_validated(method: GeneralizationBound) -> None:
         (lambda: Occam(steps=()), r"at least one grid and none twice, got steps=\(\)"),
         (lambda: Occam(steps=(2, 2)), "none twice"),
         (lambda: Occam(steps=(3,)), r"steps must be one of \(1, 2, 4, 8, 16\)"),
-        (lambda: CoreNetCorollary(margins=()), "at least one margin and none twice"),
+        (lambda: CoreNetCorollary(margins=()), "at least one number and none twice"),
         (lambda: CoreNetCorollary(margins=(0.0,)), "a margin must be finite and positive"),
     ],
 )

@@ -217,6 +217,59 @@ def test_the_weights_of_all_layers_together_are_limited(monkeypatch: pytest.Monk
     assert equal(decode(data, 4).net, two)
 
 
+def zeros(out: int, d: int) -> LogGridLayer:
+    return LogGridLayer(steps=1, weight=np.zeros((out, d)), bias=np.zeros(out))
+
+
+SHORT = {
+    # nine times 5,608 x 5,608 numbers
+    "operations": (
+        Convolution(layer=zeros(1, 1), size=1, padding=2_800),
+        *[Relu()] * 8,
+        AveragePool(size=2_804),
+        Linear(layer=zeros(2, 4)),
+    ),
+    # 4,096 x 4,096 numbers padded, nine of them left, three times
+    "padding": (*[Convolution(layer=zeros(1, 1), size=1, stride=2_040, padding=2_044)] * 3, Linear(layer=zeros(2, 9))),
+    # four times 2^30 products, of 2^22 numbers with 2^16 weights
+    "products": (
+        Convolution(layer=zeros(256, 1), size=1, padding=60),
+        *[Convolution(layer=zeros(256, 256), size=1)] * 4,
+        AveragePool(size=128),
+        Linear(layer=zeros(2, 256)),
+    ),
+}
+
+
+@pytest.mark.parametrize("ops", SHORT.values(), ids=SHORT)
+def test_a_short_message_cannot_ask_for_much_work(ops: tuple[Op, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    net = FeedForward(features=64, ops=(Reshape(into=(1, 8, 8)), *ops))
+    with monkeypatch.context() as patch:
+        patch.setattr(net_message, "LARGEST", 2**40)
+        data = encode(net).data
+        assert equal(decode(data, 64).net, net)
+    assert len(data) < 50
+    for call in (lambda: encode(net), lambda: decode(data, 64)):
+        with pytest.raises(InvalidParameter, match="a net must handle up to 33554432 numbers for each point, got more"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("op", "given", "work"),
+    [
+        (Convolution(layer=zeros(2, 4), size=2, stride=4, padding=3), (1, 1, 1), 49),  # 7 x 7 once it is padded
+        (Convolution(layer=zeros(64, 9), size=3), (1, 6, 6), 1_024 + 72),  # 64 x 4 x 4 outputs, 9,216 products
+        (MaxPool(size=2, stride=1), (3, 4, 4), 108),  # 27 windows of 4
+        (Linear(layer=zeros(64, 10)), (10,), 64 + 5),  # 640 products
+        (Relu(), (5,), 5),
+    ],
+)
+def test_the_work_of_a_point_is_its_numbers_and_a_share_of_its_products(
+    op: Op, given: tuple[int, ...], work: int
+) -> None:
+    assert net_message._work(op, given) == work
+
+
 @pytest.mark.parametrize(
     ("ops", "message"),
     [

@@ -123,6 +123,19 @@ def test_rows_of_zeros_and_a_bias_alone_stay(digits) -> None:
         assert np.array_equal(decode(encode(rounded).data, 64).net(x[:9]), rounded(x[:9]))
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_overflows_is_refused_and_named(digits) -> None:
+    net, x, _ = digits
+    with pytest.raises(InvalidParameter, match="second moments of what a layer reads must be finite"):
+        with_feedback(net, 1e200 * x, [10, 10])
+    top = max(float(np.abs(w.weight).max()) for w in net.layers)
+    large = net.with_layers([Plain(weight=w.weight / top * 1.7e308, bias=w.bias) for w in net.layers])
+    for call in (lambda: on_pyramid(large, [10, 10]), lambda: with_feedback(large, x, [10, 10])):
+        with pytest.raises(InvalidParameter, match="m times the sum of a row's weights must be finite"):
+            call()
+    assert not np.isfinite(on_log_grid(large, 1)(x)).all()  # an output all the same
+
+
 def images() -> tuple[FeedForward, np.ndarray]:
     rng = np.random.default_rng(3)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,18 +15,21 @@ import torch
 
 import boundlab as bl
 from boundlab._errors import InvalidParameter, PremiseViolated, UnsupportedLayer
+from boundlab.bounds import sampled_net
 from boundlab.bounds.occam import Occam
 from boundlab.bounds.occam_pyramid import OccamPyramid, descend
-from boundlab.bounds.sampled_net import SampledNet, law_of, read_law
+from boundlab.bounds.sampled_net import SampledDraw, SampledLaw, SampledNet, law_of, read_law
+from boundlab.bounds.single_draw import single_draw
+from boundlab.codes.pyramid import PyramidLayer
 from boundlab.nets.feedforward import AveragePool, FeedForward, Linear, Relu, Rescale, Reshape, feed_forward
 from boundlab.nets.module_net import ModuleNet
-from boundlab.nets.net_message import decode
+from boundlab.nets.net_message import decode, encode
 from boundlab.nets.prepared import prepared
 from boundlab.network import Layer, Network
 from boundlab.risk_certificates import RiskCertificate, check_certificate, issue_certificate, read_certificate
 
 CERTIFICATES = Path(__file__).parents[1] / "docs" / "results" / "certificates"
-METHODS = [OccamPyramid(trials=8), Occam(), SampledNet(trials=4)]
+METHODS = [OccamPyramid(trials=8), Occam(), SampledNet(trials=4, tries=4)]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +112,145 @@ def test_a_net_that_its_law_does_not_draw_is_refused(
     assert found.faults[0] == "the net is not the one that the law draws."
     with pytest.raises(InvalidParameter, match="a law if, and only if"):
         replace(drawn, law=b"")
+    another = replace(drawn, law=replace(law, counter=law.counter + 1).data)
+    assert check_certificate(another, *world[1:]).faults[0] == "the net is not the one that the law draws."
+
+
+def test_a_single_draw_pays_for_more_laws_than_anybody_can_hash(
+    world: tuple[Network, np.ndarray, np.ndarray], issued: list[RiskCertificate]
+) -> None:
+    own = issued[2]
+    at = {draws: single_draw(own.errors / own.n, own.nats, own.n, own.delta, draws=draws) for draws in (1, 2**64)}
+    assert own.bound == at[2**64] > at[1]
+    assert not check_certificate(replace(own, bound=at[1]), *world[1:]).valid
+    assert any("fewer than 2^64 laws were hashed, by anybody" in text for text in own.assumed)
+    bound = SampledNet(trials=1, tries=1)(*world)
+    assert any("fewer than 2^64 laws" in premise.text for premise in bound.premises)
+
+
+def test_whoever_reads_a_certificate_is_told_that_its_kind_must_not_be_chosen_by_the_data(
+    issued: list[RiskCertificate],
+) -> None:
+    for certificate in issued:
+        assert any("the kind of certificate, Occam or single draw, was fixed" in text for text in certificate.assumed)
+
+
+def test_of_several_draws_the_one_with_the_smallest_bound_is_kept(
+    world: tuple[Network, np.ndarray, np.ndarray],
+) -> None:
+    net, x, y = world
+    found = SampledNet(trials=1, tries=6).drawn(net, x, y)
+    laws = [replace(found.law, counter=k) for k in range(6)]
+    values = [SampledDraw.of(law.drawn(), x, y, law=law).value(0.05) for law in laws]
+    assert len(set(values)) > 1
+    assert found.value(0.05) == min(values)
+    assert found.law.counter == int(np.argmin(values))
+
+
+def scaled(law: SampledLaw, layer: int, factor: int) -> FeedForward:
+    """The frequencies, those of one layer multiplied."""
+    own = [found for found in law.frequencies.layers if isinstance(found, PyramidLayer)]
+    own[layer] = PyramidLayer(z=own[layer].z * factor, levels=own[layer].levels, bias=own[layer].bias)
+    return law.frequencies.with_layers(own)
+
+
+def test_a_law_that_is_written_in_another_way_is_refused_so_that_coins_cannot_be_had_again(
+    world: tuple[Network, np.ndarray, np.ndarray],
+) -> None:
+    law = law_of(feed_forward(world[0]), [20, 20])
+    assert np.abs(law.frequencies.layers[1].weight).astype(bool).sum(axis=1).tolist() == [1, 1]  # one edge in a row
+    for layer, factor in ((0, 3), (1, 2)):
+        frequencies = scaled(law, layer, factor)
+        with pytest.raises(InvalidParameter, match="a law must be in lowest terms"):
+            SampledLaw(frequencies=frequencies, norms=law.norms)
+        head = np.array([0, 2, *law.norms], "<u4").tobytes()
+        assert read_law(head + encode(law.frequencies).data, 6).data == law.data
+        with pytest.raises(InvalidParameter, match="a law must be in lowest terms"):
+            read_law(head + encode(frequencies).data, 6)
+    doubled = Network(layers=tuple(replace(own, weight=2 * own.weight, bias=own.bias) for own in world[0].layers))
+    other = law_of(feed_forward(doubled), [20, 20])
+    for a, b in zip(law.frequencies.layers, other.frequencies.layers, strict=True):
+        assert isinstance(a, PyramidLayer)
+        assert isinstance(b, PyramidLayer)
+        assert np.array_equal(a.z, b.z)
+    with pytest.raises(InvalidParameter, match="a law must be in lowest terms"):
+        SampledLaw(frequencies=scaled(law, 0, 0), norms=law.norms)
+
+
+def test_no_law_is_issued_that_its_reader_would_refuse(
+    world: tuple[Network, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampled_net, "DRAWS", 600)  # four rows of 256, where the search begins, are more
+    own = issue_certificate(world[0], SampledNet(trials=8, tries=2), *world[1:])
+    assert check_certificate(own, *world[1:]).valid
+    assert sum(2 * m for m in read_law(own.law, own.features).norms) <= 600
+    with pytest.raises(InvalidParameter, match="a law must make up to 600 draws, got 602"):
+        law_of(feed_forward(world[0]), [1, 300])
+
+
+@pytest.mark.parametrize(
+    "name", ["/data/" + "l" * 300 + "/d.npz", "b\udcd8d.npz", "a\u00a0b.npz", "two\nlines", "Ü.npz"]
+)
+def test_whatever_the_data_are_called_the_certificate_is_read_again(
+    name: str, world: tuple[Network, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    net, x, y = world
+    own = issue_certificate(net, Occam(steps=(1,)), x[:300], y[:300], data=name)
+    again = read_certificate(own.save(tmp_path / "net.cert"))
+    assert again == own
+    assert check_certificate(again, x[:300], y[:300]).valid
+    assert again.data["name"].endswith(name[-4:])
+    if not name.isprintable() or len(name) > 200:
+        with pytest.raises(InvalidParameter, match="data must be described by printable text of up to 200 characters"):
+            replace(own, data={**own.data, "name": name})
+
+
+def test_masked_ragged_and_empty_examples_are_refused(
+    world: tuple[Network, np.ndarray, np.ndarray], issued: list[RiskCertificate]
+) -> None:
+    _, x, y = world
+    hidden = np.ma.array(x, mask=np.ones(x.shape, bool))
+    images = x.reshape(-1, 1, 2, 3)
+    assert check_certificate(issued[0], images, y).valid
+    for points, own, message in (
+        (hidden, y, "x must have no masked entries"),
+        (hidden.reshape(-1, 1, 2, 3), y, "x must have no masked entries"),
+        (x, np.ma.array(y, mask=True), "y must have no masked entries"),
+        (images[:0], y, "at least one point"),
+        ([[1.0, 2.0], [3.0]], y, "x must be an array of numbers"),
+    ):
+        with pytest.raises(InvalidParameter, match=message):
+            check_certificate(issued[0], points, own)
+
+
+def test_the_error_of_the_commonest_class_stands_beside_the_bound(
+    world: tuple[Network, np.ndarray, np.ndarray],
+) -> None:
+    net, x, _ = world
+    y = (np.arange(4_000) % 20 == 0).astype(int)  # one in twenty is of class 1
+    own = issue_certificate(net, Occam(steps=(1,)), x, y)
+    found = check_certificate(own, x, y)
+    assert found.valid
+    assert own.rows()[0]["constant_error"] == found.rows()[0]["constant_error"] == pytest.approx(0.05)
+    assert found.to_dict()["constant_error"] == pytest.approx(0.05)
+    wrong = check_certificate(replace(own, commonest=own.commonest - 1), x, y)
+    assert wrong.faults == ("3800 labels are of one class at most, not 3799.",)
+
+
+def test_a_certificate_has_the_same_bytes_on_every_machine(issued: list[RiskCertificate], tmp_path: Path) -> None:
+    path = issued[0].save(tmp_path / "net.cert")
+    assert path.read_bytes() == issued[0].text.encode("ascii")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(InvalidParameter, match="must be in the one form that boundlab writes"):
+        read_certificate(path)
+
+
+def test_git_leaves_the_line_ends_of_certificates_alone() -> None:
+    root = CERTIFICATES.parents[2]
+    if shutil.which("git") is None or not (root / ".git").exists():
+        pytest.skip("no git checkout")
+    asked = ["git", "check-attr", "text", "docs/results/certificates/mnist_post_hoc.cert"]
+    assert subprocess.run(asked, cwd=root, capture_output=True, text=True, check=True).stdout.endswith("text: unset\n")
 
 
 def test_every_flipped_byte_is_detected_or_harmless(
@@ -140,7 +284,7 @@ def test_files_that_are_no_certificates_are_refused(issued: list[RiskCertificate
     broken = {
         "not JSON": "{",
         "a list": "[]",
-        "another format": json.dumps(fields | {"format": "boundlab risk certificate 2"}),
+        "another format": json.dumps(fields | {"format": "boundlab risk certificate 3"}),
         "no claim": json.dumps({k: v for k, v in fields.items() if k != "claim"}),
         "another layout": json.dumps(fields),
         "one more field": json.dumps(fields | {"more": 1}, indent=1, sort_keys=True) + "\n",

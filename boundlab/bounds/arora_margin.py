@@ -8,21 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, positive_int
+from boundlab._errors import positive_int
 from boundlab._theory import implements
-from boundlab.bounds.compressed_class import SHAPE, compressed_risk, margin_radius, priced
+from boundlab.bounds.compressed_class import ROUNDING, SHAPE, compressed_risk, margin_shift, priced, told
 from boundlab.bounds.generalization_bound import (
     IID,
     GeneralizationBound,
     Subject,
     chance,
     compression_of,
-    count_errors,
     evidence,
     telescope,
 )
 from boundlab.bounds.occam import MESSAGE_PREMISES
-from boundlab.nets.margin import margins
+from boundlab.nets.feedforward import feed_forward
 from boundlab.network import Network
 from boundlab.promises import Bound, Premise, Status
 from boundlab.records import Compression
@@ -31,33 +30,31 @@ _UP = 1.0 + 1e-14
 
 
 @implements("arora2018_random_failures", "arora2018_margin")
-def fewest_losses(own: np.ndarray, moved: np.ndarray) -> tuple[float, int, int]:
-    """Return the gamma at which k + m is smallest, with k = #{margin of f <= 2 gamma} and m = #{deviation > gamma}.
+def margin_losses(own: np.ndarray, moved: np.ndarray, certain: np.ndarray) -> np.ndarray:
+    """Return on which points the compressed net g may be wrong: where its move reaches the margin of the original f.
 
-    Each point that the compressed net gets wrong is counted at every gamma, so that the best one may be picked.
+    Where g moves all margins of a point by less than the margin of f, it is right. At every gamma, that is at most the
+    points on which f has margin at most 2 gamma and those on which g deviates by more than gamma, together.
 
     Parameters
     ----------
     own : array (points,)
-        Margins of the original f.
-    moved : array (points,), positive
-        max_j |f_j - g_j|, rounded up.
+        Margins of f, or lower bounds of them.
+    moved : array (points,), at least 0
+        By how much g moves the margins of each point at most, as `margin_shift`.
+    certain : array (points,)
+        Lower bounds of the margins of g in exact arithmetic: a point where this is not above 0 counts in any case.
 
     Returns
     -------
-    tuple of float, int, int
-        gamma, k and m.
+    array (points,) of bool
 
     Examples
     --------
-    >>> fewest_losses(np.array([5.0, 3.0, 0.1]), np.array([0.5, 9.0, 1.0]))
-    (1.0, 1, 1)
+    >>> margin_losses(np.array([5.0, 3.0, 0.1]), np.array([1.0, 18.0, 2.0]), np.array([4.0, 2.0, 0.1])).tolist()
+    [False, True, True]
     """
-    gammas = np.unique(moved)  # between two of them only k grows
-    small = np.searchsorted(np.sort(own), margin_radius(1.0) * gammas, side="right")
-    failed = len(moved) - np.searchsorted(np.sort(moved), gammas, side="right")
-    best = int(np.argmin(small + failed))
-    return float(gammas[best]), int(small[best]), int(failed[best])
+    return ~((own > moved) & (certain > 0.0))
 
 
 @implements("arora2018_random_failures", "arora2018_margin", "arora2018_helper_string")
@@ -65,10 +62,12 @@ def fewest_losses(own: np.ndarray, moved: np.ndarray) -> tuple[float, int, int]:
 class AroraMargin(GeneralizationBound):
     """Risk of the compressed net g from the margins of the original f, on the examples that f was trained on.
 
-        R(g) <= Bin+( k + m, n, delta P(g) ),    k = #{margin of f <= 2 gamma},   m = #{max_j |f_j - g_j| > gamma},
+        R(g) <= Bin+( k, n, delta P(g) ),    k = #{margin of f <= shift},   shift = max_j (f - g)_j - min_j (f - g)_j,
 
-    for all g and gamma at once, with probability at least 1 - delta. k + m is never below the errors of g, so that the
-    Occam bound of g itself, ``facts["occam"]``, is never larger: what the theorem adds is the reason why g is right.
+    for all g at once, with probability at least 1 - delta. k is at most the published #{margin of f <= 2 gamma} +
+    #{max_j |f_j - g_j| > gamma}, for every gamma. It is never below the errors of g, so that the Occam bound of g
+    itself, ``facts["occam"]``, is never larger: what the theorem adds is the reason why g is right. g is a function of
+    real numbers: whatever rounding leaves open counts as an error.
 
     Three kinds of randomness in a compression are told apart:
 
@@ -76,8 +75,8 @@ class AroraMargin(GeneralizationBound):
     2. what was drawn with probabilities computed from the data or from the trained weights is a function of the data:
        a seed does not make it free, its *outcome* is paid for. So it is here, unless `message_nats` is given: g is
        coded whole, whoever drew it;
-    3. a guarantee that fails for some inputs enters with the number m of training points where it did fail for the
-       net as drawn. It is counted, not bounded.
+    3. a guarantee that fails for some inputs enters with the training points where it did fail for the net as drawn.
+       They are counted, not bounded.
 
     The net certified is the compressed net as a code holds it (``priced``), not the original.
 
@@ -115,42 +114,40 @@ class AroraMargin(GeneralizationBound):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_int("helper_seeds", self.helper_seeds)
-        if self.message_nats is not None and not 0.0 <= self.message_nats < math.inf:
-            raise InvalidParameter(f"message_nats must be finite and at least 0, got {self.message_nats!r}.")
+        if self.message_nats is not None:
+            told("message_nats", self.message_nats)
 
     def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
-        """Pick the code's grid and gamma with the smallest bound; rounded up."""
+        """Pick the code's grid with the smallest bound; rounded up."""
         compression = compression_of(net)
         x, y = evidence(compression, x, y)
         n, original = len(x), compression.original
         original.require_finite(x)
-        f = original(x)
-        own, candidates = margins(f, y), []
+        f, own, candidates = original(x), feed_forward(original).certain_margins(x, y), []
         for g, nats in self._outcomes(compression):
             g.require_finite(x)
-            moved = np.nextafter(np.abs(f - g(x)).max(axis=1), math.inf)
-            gamma, small, failed = fewest_losses(own, moved)
-            candidates.append((compressed_risk(small, failed, n, nats, self.delta), nats, gamma, small, failed, g))
-        value, nats, gamma, small, failed, g = min(candidates, key=lambda c: c[:2])
-        errors = count_errors(g, x, y)
+            certain = feed_forward(g).certain_margins(x, y)
+            losses = int(np.count_nonzero(margin_losses(own, margin_shift(f, g(x)), certain)))
+            errors = n - int(np.count_nonzero(certain > 0.0))
+            candidates.append((compressed_risk(losses, 0, n, nats, self.delta), nats, losses, errors, g))
+        value, nats, losses, errors, g = min(candidates, key=lambda c: c[:2])
+        wrong = n - int(np.count_nonzero(own > 0.0))
         return Bound(
             name=self.name,
             terms=telescope(
-                ("margin loss of the original", "failures", "confidence", "description"),
-                (small / n, (small + failed) / n, compressed_risk(small, failed, n, 0.0, self.delta), value),
+                ("risk of the original", "margins lost", "confidence", "description"),
+                (wrong / n, losses / n, compressed_risk(losses, 0, n, 0.0, self.delta), value),
             ),
             delta=self.delta,
             theorem="arora2018_random_failures",
             chance=chance(y),
-            premises=self._premises(failed, n, gamma),
+            premises=self._premises(losses, n),
             facts={
-                "gamma": gamma,
-                "margin_errors": small,
-                "failed": failed,
-                "phi": failed / n,
+                "margin_losses": losses,
                 "nats": nats,
                 "nnz": g.nnz,
                 "errors": errors,
+                "errors_of_the_original": wrong,
                 "n": n,
                 "occam": compressed_risk(errors, 0, n, nats, self.delta),
             },
@@ -163,13 +160,13 @@ class AroraMargin(GeneralizationBound):
             return [(compression.net, (self.message_nats + choice) * _UP)]
         return [(g, (nats + choice) * _UP) for g, nats in priced(compression.net)]
 
-    def _premises(self, failed: int, n: int, gamma: float) -> tuple[Premise, ...]:
+    def _premises(self, losses: int, n: int) -> tuple[Premise, ...]:
         """What is known of the examples, of the code, and of each of the three kinds of randomness."""
         counted = Premise(
             text="where the compression fails on an input, the failure is counted on the net as drawn",
             status=Status.CHECKED,
-            evidence=f"{failed} of {n} examples deviate by more than {gamma:.3g}",
-            numbers={"phi": failed / n},
+            evidence=f"{losses} of {n} examples deviate by as much as the original's margin, or it has none",
+            numbers={"losses": losses},
         )
         if self.message_nats is None:
             outcome = Premise(
@@ -181,6 +178,7 @@ class AroraMargin(GeneralizationBound):
         return (
             IID,
             SHAPE,
+            ROUNDING,
             Premise(
                 text=f"the net is rebuilt from a message of {self.message_nats:g} nats and one of {self.helper_seeds} "
                 "helper strings that are fixed before the data",

@@ -14,10 +14,18 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive_int, probability
 from boundlab._theory import implements
+from boundlab.bounds.document_means import (
+    array_of,
+    level_names,
+    mean_levels,
+    population_of,
+    premises,
+    rows,
+    split,
+    split_nats,
+)
 from boundlab.bounds.generalization_bound import telescope
 from boundlab.bounds.occam import occam_hoeffding
-from boundlab.concentration.chernoff import kl_inverse
-from boundlab.concentration.empirical_bernstein import empirical_bernstein_nats
 from boundlab.promises import Bound, Premise, Status
 
 _UP = 1.0 + 1e-12  # past the error of logarithms, means over many tokens, and rescaling
@@ -53,10 +61,10 @@ def smoothed_bits(probabilities: np.ndarray, vocabulary: int, alpha: float) -> n
     >>> smoothed_bits(np.array([0.0, 1.0]), 50_257, 0.5).round(4)
     array([16.617,  1.   ])
     """
-    p, (low, high) = np.asarray(probabilities, np.float64), smoothed_range(vocabulary, alpha)
+    p, (low, high) = array_of("probabilities", probabilities, "buif"), smoothed_range(vocabulary, alpha)
     if not p.size or not np.all((p >= 0.0) & (p <= 1.0)):
         raise InvalidParameter(f"probabilities must be in [0, 1] and not empty, got shape {p.shape}.")
-    return np.clip(-np.log2((1.0 - alpha) * p + alpha / vocabulary), low, high)
+    return np.clip(-np.log2((1.0 - alpha) * p.astype(np.float64) + alpha / vocabulary), low, high)
 
 
 @implements("lotfi2024_smoothed_bits")
@@ -87,7 +95,7 @@ def hoeffding_bits(bits: float, n: int, nats: float, delta: float, *, vocabulary
     Parameters
     ----------
     bits : float
-        r, the mean over n documents of their mean bits per token.
+        r, the mean over n documents of their mean bits per token; at least 0.
     n : int
     nats : float
         -ln of the prior of the model, at least 0.
@@ -117,9 +125,8 @@ def hoeffding_bits(bits: float, n: int, nats: float, delta: float, *, vocabulary
     '12.26'
     """
     low, high = smoothed_range(vocabulary, alpha)
-    return (
-        float(bits) + (high - low) * occam_hoeffding(0, n, _nats(nats) - math.log(probability("delta", delta)))
-    ) * _UP
+    total = _at_least_0("nats", nats) - math.log(probability("delta", delta))
+    return (_at_least_0("bits", bits) + (high - low) * occam_hoeffding(0, n, total)) * _UP
 
 
 @implements("lotfi2024_subsampled")
@@ -158,10 +165,15 @@ def subsampled_hoeffding_bits(
     if small > big:
         raise InvalidParameter(f"drawn must be at most documents, got {small} of {big}.")
     low, high = smoothed_range(vocabulary, alpha)
-    first, second = _split(small, big)
-    log_inverse = -math.log(delta)
-    gap = occam_hoeffding(0, big, _nats(nats) + log_inverse + first) + occam_hoeffding(0, small, log_inverse + second)
-    return (float(bits) + (high - low) * gap) * _UP
+    gap = _subsampled_gap(small, big, _at_least_0("nats", nats), -math.log(delta))
+    return (_at_least_0("bits", bits) + (high - low) * gap) * _UP
+
+
+@implements("lotfi2024_subsampled")
+def _subsampled_gap(drawn: int, documents: int, nats: float, log_inverse: float) -> float:
+    """The two roots of `subsampled_hoeffding_bits`, `log_inverse` = ln(1/delta)."""
+    first, second = split(drawn, documents)
+    return occam_hoeffding(0, documents, nats + log_inverse + first) + occam_hoeffding(0, drawn, log_inverse + second)
 
 
 @implements("lotfi2024_smoothed_bits", "lotfi2024_subsampled")
@@ -171,7 +183,7 @@ def bits_per_token_bound(
     delta: float = 0.05,
     *,
     vocabulary: int,
-    alphas: Sequence[float] = ALPHAS,
+    alphas: Sequence[float] | np.ndarray = ALPHAS,
     population: int | None = None,
 ) -> Bound:
     """Bound the expected bits per token of the smoothed model on a fresh document.
@@ -196,14 +208,15 @@ def bits_per_token_bound(
     vocabulary : int
         V >= 2.
     alphas : sequence of distinct floats in (0, 1)
-        Fixed before the data; the best is taken and paid with ln G.
+        Fixed before the data, which is listed as assumed of any but the default; the best is paid with ln G.
     population : int, optional
         m >= n.
 
     Returns
     -------
     Bound
-        ``facts["hoeffding_bits"]`` is the published form, with the best alpha for it, paid as here.
+        ``facts["hoeffding_bits"]`` is the published form, with the best alpha for it, paid as here; ``facts["nats"]``
+        all that is paid beside ln(1/delta) for the model: with the choice of alpha and the share of delta.
 
     Raises
     ------
@@ -222,34 +235,42 @@ def bits_per_token_bound(
     >>> f"{found.facts['bits']:.2f} <= {found.facts['hoeffding_bits']:.2f} < {math.log2(50):.2f}", str(found.standing)
     ('1.31 <= 1.78 < 5.64', 'non-vacuous')
     """
-    if not alphas or len(set(alphas)) != len(alphas):
+    try:
+        tried = tuple(probability("alpha", alpha) for alpha in alphas)
+    except TypeError:
+        raise InvalidParameter(f"alphas must be a sequence of numbers, got {alphas!r}.") from None
+    if not tried or len(set(tried)) != len(tried):
         raise InvalidParameter(f"alphas must hold at least one number and none twice, got {alphas!r}.")
-    n, delta, total = len(documents), probability("delta", delta), _nats(nats)
-    size = _population(n, population)
-    choice = math.log(len(alphas)) * _UP
-    tokens, starts, lengths = _flat(documents)
+    own, total = rows("documents", documents, "buif"), _at_least_0("nats", nats)
+    if not all(p.ndim == 1 for p in own):
+        raise InvalidParameter(f"documents must be rows of probabilities, got {max(p.ndim for p in own)} axes.")
+    n, log_inverse = len(own), -math.log(probability("delta", delta))
+    size = population_of(n, population)
+    choice = math.log(len(tried)) * _UP
+    lengths = np.array([len(p) for p in own])
+    tokens, starts = np.concatenate(own), np.cumsum(lengths) - lengths
     slack = 1.0 + float(lengths.max()) * 2.0**-52  # what summing a document may have lost
     found, published = [], []
-    for alpha in alphas:
+    for alpha in tried:
         low, high = smoothed_range(vocabulary, alpha)
         bits = np.add.reduceat(smoothed_bits(tokens, vocabulary, alpha), starts) / lengths * slack
         values = np.clip((bits - low) / (high - low), 0.0, 1.0)
         levels = mean_levels(values, total, delta, choice=choice, population=size)
         found.append((low + (high - low) * levels[-1], alpha, levels, float(bits.mean()), low, high))
-        share = delta / len(alphas) / _UP
-        published.append(
-            hoeffding_bits(found[-1][3], n, total, share, vocabulary=vocabulary, alpha=alpha)
+        gap = (
+            occam_hoeffding(0, n, total + choice + log_inverse)
             if size is None
-            else subsampled_hoeffding_bits(found[-1][3], n, size, total, share, vocabulary=vocabulary, alpha=alpha)
+            else _subsampled_gap(n, size, total, choice + log_inverse)
         )
+        published.append((float(bits.mean()) + (high - low) * gap) * _UP)
     bound, alpha, levels, empirical, low, high = min(found)
     return Bound(
         name="bits per token",
-        terms=telescope(_names(size), levels),
+        terms=telescope(level_names(size), levels),
         delta=delta,
         theorem="lotfi2024_smoothed_bits" if size is None else "lotfi2024_subsampled",
         chance=(math.log2(vocabulary) - low) / (high - low) / _UP,
-        premises=(*_premises(size), _NORMALISED),
+        premises=(*premises(size, given="" if tried == ALPHAS else "the given alphas were"), _NORMALISED),
         facts={
             "bits": bound * _UP,
             "empirical_bits": empirical,
@@ -258,7 +279,7 @@ def bits_per_token_bound(
             "alpha": alpha,
             "low": low,
             "width": high - low,
-            "nats": total + choice,
+            "nats": total + choice + split_nats(n, size),
             "n": n,
             "population": n if size is None else size,
             "tokens": len(tokens),
@@ -307,19 +328,23 @@ def token_error_bound(
     """
     if not 1 <= positive_int("k", k) < positive_int("vocabulary", vocabulary):
         raise InvalidParameter(f"k must be in 1..{vocabulary - 1}, got k={k!r}.")
-    rows = [np.asarray(row) for row in misses]
-    if not all(row.dtype == bool and row.size for row in rows):
-        raise InvalidParameter("misses must be arrays of bool, one for each document and none empty.")
-    size, total = _population(len(rows), population), _nats(nats)
-    values = np.array([row.mean() for row in rows])
+    own, total = rows("misses", misses, "b"), _at_least_0("nats", nats)
+    n = len(own)
+    size = population_of(n, population)
+    values = np.array([row.mean() for row in own])
     return Bound(
         name=f"top-{k} token error",
-        terms=telescope(_names(size), mean_levels(values, total, delta, population=size)),
+        terms=telescope(level_names(size), mean_levels(values, total, delta, population=size)),
         delta=delta,
         theorem="lotfi2024_smoothed_bits" if size is None else "lotfi2024_subsampled",
         chance=1.0 - k / vocabulary,
-        premises=_premises(size),
-        facts={"n": len(rows), "population": size or len(rows), "nats": total, "tokens": sum(r.size for r in rows)},
+        premises=premises(size, given="k was"),
+        facts={
+            "n": n,
+            "population": size or n,
+            "nats": total + split_nats(n, size),
+            "tokens": sum(row.size for row in own),
+        },
     )
 
 
@@ -345,78 +370,19 @@ def top_k_misses(scores: np.ndarray, tokens: np.ndarray, k: int) -> np.ndarray:
     >>> top_k_misses(np.array([[0.5, 0.5, 0.0], [0.6, 0.3, 0.1]]), np.array([0, 1]), 1)
     array([ True,  True])
     """
-    s, t = np.asarray(scores, np.float64), np.asarray(tokens)
-    fits = s.ndim == 2 and t.shape == (len(s),) and t.dtype.kind in "iu" and not np.isnan(s).any()
-    if not fits or not len(t) or t.min() < 0 or t.max() >= s.shape[1] or not 1 <= k < s.shape[1]:
+    s, t, k = array_of("scores", scores, "buif"), array_of("tokens", tokens, "iu"), positive_int("k", k)
+    fits = s.ndim == 2 and t.shape == (len(s),) and not np.isnan(s).any()
+    if not fits or not len(t) or t.min() < 0 or t.max() >= s.shape[1] or k >= s.shape[1]:
         raise InvalidParameter(f"scores must be (tokens, V) for tokens 0..V-1 and k in 1..V-1, got {s.shape}, k={k!r}.")
     own = s[np.arange(len(t)), t]
     return (s >= own[:, None]).sum(axis=1) - 1 >= k
 
 
-@implements("lotfi2024_smoothed_bits", "lotfi2024_subsampled")
-def mean_levels(
-    values: np.ndarray, nats: float, delta: float, *, choice: float = 0.0, population: int | None = None
-) -> tuple[float, ...]:
-    """Limits of the expectation of losses in [0, 1], with one cause more each; the last is the bound.
-
-    Without a population: the mean, then with `choice` + ln(1/delta), then with `nats` too, each the smaller of the
-    Chernoff-kl and the empirical Bernstein limit at half the failure probability. With one, the mean of the subsample,
-    its limit for the population, and two by kl. `choice` is paid at every step.
-
-    Raises
-    ------
-    InvalidParameter
-        If there are fewer than two values or one is outside [0, 1].
-    """
-    n, log_inverse = len(values), choice - math.log(probability("delta", delta))
-    if n < 2 or not np.all((values >= 0.0) & (values <= 1.0)):
-        raise InvalidParameter(f"losses must be at least two numbers in [0, 1], got {n}.")
-    mean = min(1.0, math.fsum(values) / n * _UP)
-    if population is None:
-        variance = min(0.5, math.fsum((values - mean) ** 2) / (n - 1) * _UP)
-
-        def limit(total: float) -> float:
-            half = (total + math.log(2.0)) * _UP
-            return min(1.0, kl_inverse(mean, half / n * _UP), empirical_bernstein_nats(mean, variance, n, half))
-
-        return mean, limit(log_inverse), limit(log_inverse + nats)
-    first, second = _split(n, population)
-    seen = kl_inverse(mean, (log_inverse + second) / n * _UP)
-    paid = (log_inverse + first) * _UP
-    return mean, seen, kl_inverse(seen, paid / population * _UP), kl_inverse(seen, (paid + nats) / population * _UP)
-
-
-@implements("lotfi2024_subsampled")
-def _split(drawn: int, documents: int) -> tuple[float, float]:
-    """Nats ln(1/rho) and ln(1/(1-rho)) that the two events pay, rho = n_s/(n_s + m)."""
-    both = drawn + documents
-    return math.log(both / drawn) * _UP, math.log(both / documents) * _UP
-
-
-def _flat(documents: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All probabilities in one row, where each document starts, and how long it is."""
-    rows = [np.asarray(p, np.float64) for p in documents]
-    if len(rows) < 2 or not all(p.ndim == 1 and p.size for p in rows):
-        raise InvalidParameter(f"documents must be at least two non-empty rows of probabilities, got {len(rows)}.")
-    lengths = np.array([len(p) for p in rows])
-    return np.concatenate(rows), np.cumsum(lengths) - lengths, lengths
-
-
-def _names(population: int | None) -> tuple[str, ...]:
-    seen = ("empirical loss",) if population is None else ("subsampled loss", "subsampling")
-    return (*seen, "confidence", "description")
-
-
-def _population(n: int, population: int | None) -> int | None:
-    if population is not None and positive_int("population", population) < n:
-        raise InvalidParameter(f"population must be at least the {n} documents drawn from it, got {population}.")
-    return population
-
-
-def _nats(nats: float) -> float:
-    if not 0.0 <= nats < math.inf:
-        raise InvalidParameter(f"nats must be finite and at least 0, got nats={nats!r}.")
-    return float(nats)
+def _at_least_0(name: str, value: float) -> float:
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not 0.0 <= value < math.inf:
+        raise InvalidParameter(f"{name} must be a finite number of at least 0, got {name}={value!r}.")
+    return float(value)
 
 
 _NORMALISED = Premise(
@@ -424,26 +390,3 @@ _NORMALISED = Premise(
     status=Status.ASSUMED,
     evidence="only the probabilities of the tokens that came are seen",
 )
-
-
-def _premises(population: int | None) -> tuple[Premise, ...]:
-    own = (
-        Premise(
-            text="documents are i.i.d., and the model reads no document while it predicts another",
-            status=Status.ASSUMED,
-            evidence="a property of how the documents were collected: tokens and windows of one are no examples",
-        ),
-        Premise(
-            text="nats is -ln of the model's mass under a prior fixed before the documents",
-            status=Status.ASSUMED,
-            evidence="stated by the caller: bits of a prefix code times ln 2, all choices coded",
-        ),
-    )
-    if population is None:
-        return own
-    drawn = Premise(
-        text="the subsample was drawn uniformly, with or without replacement, after the model was fixed",
-        status=Status.ASSUMED,
-        evidence="a property of how it was drawn; alpha may be chosen on it",
-    )
-    return (*own, drawn)

@@ -66,7 +66,7 @@ def catoni_grid(risk: float, divergence: float, n: int, delta: float, betas: Seq
     >>> f"{catoni_grid(0.02, 1000.0, 60_000, 0.05, [0.5, 1.0, 2.0]):.4f}"
     '0.0571'
     """
-    if not betas:
+    if not len(betas):
         raise InvalidParameter("betas must hold at least one temperature, got none.")
     each = probability("delta", delta) / len(betas) * (1.0 - 1e-15)
     return min(catoni(risk, divergence, n, each, beta) for beta in betas)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from boundlab._errors import InvalidParameter, positive, positive_int, probability
 from boundlab._theory import implements
 from boundlab.codes.log_grid import LogGrid
-from boundlab.concentration.binomial import tail_inverse, upper_limit
+from boundlab.concentration.binomial import tail_inverse
 from boundlab.nets.feedforward import feed_forward
 from boundlab.nets.net_message import encode
 from boundlab.nets.on_codebook import on_log_grid
@@ -25,7 +26,44 @@ SHAPE = Premise(
     evidence="the architecture is not coded; one chosen among M by looking at the data needs delta / M",
 )
 
+ROUNDING = Premise(
+    text="floats are IEEE doubles, rounded to nearest, and sums of products are sums in some order",
+    status=Status.ASSUMED,
+    evidence="a property of the machine that counts the errors: no fast matrix product, no number flushed to 0",
+)
+
 _UP = 1.0 + 1e-14  # nats are rounded up past the error of a logarithm and three sums
+
+
+def listed(name: str, values: Any) -> tuple[float, ...]:
+    """Return numbers among which a bound may choose as a tuple: at least one, none twice.
+
+    Raises
+    ------
+    InvalidParameter
+        If they are anything else.
+    """
+    try:
+        found = np.asarray(values)
+    except ValueError:  # a ragged list
+        found = np.zeros(0)
+    if found.ndim != 1 or found.dtype.kind not in "iuf" or not len(found) or len(np.unique(found)) != len(found):
+        raise InvalidParameter(f"{name} must hold at least one number and none twice, got {values!r}.")
+    return tuple(float(v) for v in found)
+
+
+def told(name: str, nats: Any) -> float:
+    """Return the price of a message that the caller states, in nats: finite, at least 0.
+
+    Raises
+    ------
+    InvalidParameter
+        If it is anything else.
+    """
+    number = isinstance(nats, (int, float, np.integer, np.floating)) and not isinstance(nats, bool)
+    if not number or not 0.0 <= nats < math.inf:
+        raise InvalidParameter(f"{name} must be a finite number of nats, at least 0, got {name}={nats!r}.")
+    return float(nats)
 
 
 @implements("boundlab_net_message")
@@ -131,8 +169,8 @@ def compressed_risk(margin_errors: int, failed: int, n: int, nats: float, delta:
     return tail_inverse(min(size, margin_errors + failed), size, -total * _UP)
 
 
-@implements("boundlab_unlabelled_transfer")
-def margin_shift(f: np.ndarray, g: np.ndarray) -> np.ndarray:
+@implements("boundlab_unlabelled_transfer", "arora2018_random_failures")
+def margin_shift(f: np.ndarray, g: np.ndarray, within: np.ndarray | float = 0.0) -> np.ndarray:
     """Return max_j d_j - min_j d_j for d = f - g: by how much the margins of two nets can differ, whatever the label.
 
     At most 2 max_j |d_j| and sqrt(2) |d|_2, and attained.
@@ -141,6 +179,8 @@ def margin_shift(f: np.ndarray, g: np.ndarray) -> np.ndarray:
     ----------
     f, g : array (points, classes)
         Finite outputs.
+    within : array (points, classes) or float, at least 0
+        How far d may be from what f and g should be: the result is the largest shift within it.
 
     Returns
     -------
@@ -150,7 +190,7 @@ def margin_shift(f: np.ndarray, g: np.ndarray) -> np.ndarray:
     Raises
     ------
     InvalidParameter
-        If the shapes differ or there are fewer than two classes.
+        If an output is not finite, the shapes differ or there are fewer than two classes.
 
     Examples
     --------
@@ -160,21 +200,33 @@ def margin_shift(f: np.ndarray, g: np.ndarray) -> np.ndarray:
     if np.shape(f) != np.shape(g) or np.ndim(f) != 2 or np.shape(f)[1] < 2:
         raise InvalidParameter(f"f and g must be (points, classes >= 2) alike, got {np.shape(f)} and {np.shape(g)}.")
     d = np.asarray(f, np.float64) - np.asarray(g, np.float64)
-    return d.max(axis=1) - d.min(axis=1) + np.abs(d).max(axis=1) * 2.0**-50
+    if not np.all(np.isfinite(d)):
+        raise InvalidParameter("f, g and f - g must be finite, got NaN or infinite entries.")
+    spread = (d + within).max(axis=1) - (d - within).min(axis=1)
+    return spread + (np.abs(d) + within).max(axis=1) * 2.0**-49  # five roundings of numbers up to twice |d| + within
 
 
 @implements("boundlab_unlabelled_transfer")
 def original_risk(
-    margin_errors: int, n: int, nats: float, deviating: int, unlabelled: int, delta: float, *, grid: int = 1
+    margin_errors: int,
+    n: int,
+    nats: float,
+    deviating: int,
+    unlabelled: int,
+    delta: float,
+    *,
+    grid: int = 1,
+    nets: int = 1,
 ) -> float:
     """Return an upper bound on the risk of the ORIGINAL net f through its compression g and unlabelled points.
 
-        R_0(f) <= Bin+( k_t, n, delta e^-nats/(2 G) ) + Bin+( k_u, u, delta/(2 G) )
+        R_0(f) <= Bin+( k_t, n, delta e^-nats/(2 G) ) + Bin+( k_u, u, delta/(2 G H) )
 
     k_t counts the n labelled examples on which g has margin at most t, and k_u those of u fresh unlabelled points,
-    used for neither f, g nor t, on which `margin_shift` exceeds t. The threshold t is fixed before both samples, or
-    one of G values of a grid: unlike `compressed_risk` it is no free choice, for the event behind either term is one
-    of g and t.
+    used for neither f, g nor t, on which `margin_shift` exceeds t; for t = 0, those on which f and g do not have one
+    and the same largest output. The threshold t is fixed before both samples, or one of G values of a grid: unlike
+    `compressed_risk` it is no free choice, for the event behind either term is one of g and t. Nor is g: the price
+    pays for it on the labelled side alone, and on the unlabelled side it is one of H nets.
 
     Parameters
     ----------
@@ -188,6 +240,8 @@ def original_risk(
         Half of it goes to either sample.
     grid : int
         G, how many thresholds could have been chosen.
+    nets : int
+        H, how many nets g, known before the unlabelled points, could have been chosen.
 
     Returns
     -------
@@ -204,9 +258,10 @@ def original_risk(
     >>> 0.03 < original_risk(50, 10_000, 300.0, 20, 5_000, 0.05) < 0.07
     True
     """
-    share = probability("delta", delta) / (2.0 * positive_int("grid", grid)) * (1.0 - 2.0**-52)
-    first = compressed_risk(margin_errors, 0, n, nats, share)
-    return min(1.0, (first + upper_limit(deviating, unlabelled, share)) * (1.0 + 2.0**-52))
+    halves = math.log(2.0 * positive_int("grid", grid))
+    total = halves + math.log(positive_int("nets", nets)) - math.log(probability("delta", delta))
+    first = compressed_risk(margin_errors, 0, n, nats + halves * _UP, delta)
+    return min(1.0, (first + tail_inverse(deviating, unlabelled, -total * _UP)) * (1.0 + 2.0**-52))
 
 
 @implements("boundlab_relative_margin")
@@ -227,7 +282,7 @@ def relative_margins(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Raises
     ------
     InvalidParameter
-        If there are fewer than two classes or a label names none.
+        If an output is not finite, there are fewer than two classes or a label names none.
 
     Examples
     --------
@@ -238,9 +293,13 @@ def relative_margins(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     fits = f.ndim == 2 and f.shape[1] >= 2 and y.shape == (len(f),) and np.issubdtype(y.dtype, np.integer)
     if not fits or np.any(y < 0) or np.any(y >= f.shape[1]):
         raise InvalidParameter(f"labels must name one of at least 2 outputs of each point, got {f.shape}, {y.shape}.")
+    if not np.all(np.isfinite(f)):
+        raise InvalidParameter("outputs must be finite, got NaN or infinite entries.")
     own = f[np.arange(len(f)), y][:, None]
-    size = np.abs(own) + np.abs(f)
-    gap = np.divide(own - f, size, out=np.zeros_like(f), where=size > 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.abs(own) + np.abs(f)
+        gap = np.divide(own - f, size, out=np.zeros_like(f), where=size > 0)
+    gap[np.isinf(size)] = -1.0  # beyond the largest float: no margin at all
     gap[np.arange(len(f)), y] = np.inf
     rho = gap.min(axis=1)
     return rho - np.abs(rho) * 2.0**-51

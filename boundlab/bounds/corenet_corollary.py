@@ -11,6 +11,7 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, PremiseViolated, positive
 from boundlab._theory import implements
+from boundlab.bounds.compressed_class import ROUNDING, listed
 from boundlab.bounds.generalization_bound import (
     GeneralizationBound,
     Subject,
@@ -20,6 +21,7 @@ from boundlab.bounds.generalization_bound import (
     telescope,
 )
 from boundlab.nets.condition import condition_numbers
+from boundlab.nets.feedforward import feed_forward
 from boundlab.nets.importance import exceeds
 from boundlab.promises import Bound, Premise, Status
 from boundlab.records import Compression, SamplePlan
@@ -51,17 +53,31 @@ def log_size(
     ratio : float
         B / gamma, B the largest |output| on the points.
 
+    Raises
+    ------
+    InvalidParameter
+        If there is no layer, the lists do not match, or a number is NaN or out of its range.
+
     Notes
     -----
     Theorem "network compression" of arXiv:1804.05345 with delta / n in place of delta, as we understand the paper.
 
     Examples
     --------
-    >>> q = math.exp(log_size([1.0], [1.0], K=1.0, eta=1, n=1, delta=8 / math.e, ratio=0.5))
-    >>> f"{q:.6f}"  # 32 / eps^2 at eps = 1
+    >>> q = math.exp(log_size([1.0], [1.0], K=1 / math.log(8 / 0.05), eta=1, n=1, delta=0.05, ratio=0.5))
+    >>> f"{q:.6f}"  # 32 / eps^2 at eps = 1 and K ln(8/delta) = 1
     '32.000000'
     """
     layers = len(conditions)
+    if not layers or len(totals) != layers or np.isnan([*conditions, *totals]).any():
+        raise InvalidParameter(
+            f"conditions and totals must be one number for each layer, got {conditions!r} and {totals!r}."
+        )
+    if not (positive("K", K) and 0.0 < delta < 1.0 and ratio >= 0.0 and min(eta, n) >= 1):
+        raise InvalidParameter(
+            f"delta must be in (0, 1), ratio at least 0, eta and n at least 1, "
+            f"got {delta!r}, {ratio!r}, {eta!r} and {n!r}."
+        )
     with np.errstate(divide="ignore", over="ignore"):
         onward = np.cumsum(np.log(np.maximum(np.asarray(conditions, dtype=np.float64), 1.0))[::-1])[::-1]
         sums = np.asarray(totals, dtype=np.float64)
@@ -78,8 +94,8 @@ class CoreNetCorollary(GeneralizationBound):
     L_0(f^) <= L_gamma(f) + sqrt(((q + R + 1) ln r + 32 eta ln 2 + ln(2 G / delta)) / (2 n)), q as in `log_size`, with
     ln r = ln N_E + 32 ln 2 for the position and the float32 value of a retained weight (N_E edges), R groups for the
     ceilings, 1 for the number itself, eta biases, and G margins to choose from. L_gamma(f) is the share of points with
-    f_y <= gamma + max_{i != y} f_i. Half of delta pays for the coins at all n points, half for the sample; each half
-    is shared by the G margins.
+    f_y <= gamma + max_{i != y} f_i, in exact arithmetic; what rounding leaves open counts. Half of delta pays for the
+    coins at all n points, half for the sample; each half is shared by the G margins.
 
     The net certified is the one that CoreNet draws with eps = gamma / (2 B) at failure probability delta / (2 G n),
     which is neither the original nor `compression.net`. The bound exceeds 1 by many orders of magnitude.
@@ -112,8 +128,7 @@ class CoreNetCorollary(GeneralizationBound):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.margins or len(set(self.margins)) != len(self.margins):
-            raise InvalidParameter(f"margins must hold at least one margin and none twice, got {self.margins!r}.")
+        object.__setattr__(self, "margins", listed("margins", self.margins))
         for gamma in self.margins:
             positive("a margin", gamma)
 
@@ -124,11 +139,13 @@ class CoreNetCorollary(GeneralizationBound):
         plans = _plans(compression)
         original, n, share = compression.original, len(x), self.delta / (2.0 * len(self.margins))
         original.require_finite(x)
-        f = original(x)
-        others = f.copy()
-        others[np.arange(n), y] = -np.inf
-        own, rival = f[np.arange(n), y], others.max(axis=1)
-        B, eta, edges = float(np.abs(f).max()), sum(original.sizes[1:]), sum(w.weight.size for w in original.layers)
+        chain = feed_forward(original)
+        own, (f, off) = chain.certain_margins(x, y), chain.enclosed(x)
+        B, eta, edges = (
+            float((np.abs(f) + off).max()),
+            sum(original.sizes[1:]),
+            sum(w.weight.size for w in original.layers),
+        )
         K = max(p.K for p in plans)
         groups = sum(len(p.groups) for p in plans)
         candidates = []
@@ -143,7 +160,7 @@ class CoreNetCorollary(GeneralizationBound):
                 delta=share,
                 ratio=B / gamma,
             )
-            loss = float(np.count_nonzero(own <= rival + gamma)) / n
+            loss = (n - int(np.count_nonzero(own > gamma))) / n
             gap = _gap(log_q, groups, edges=edges, eta=eta, n=n, delta=share)
             candidates.append((loss + gap, loss, gap, gamma, log_q))
         _, loss, gap, gamma, log_q = min(candidates)
@@ -205,6 +222,7 @@ def _premises(
             status=Status.ASSUMED,
             evidence="a property of how the examples and the net's shape were chosen",
         ),
+        ROUNDING,
         Premise(
             text="inputs are non-negative",
             status=Status.VIOLATED if signed else Status.CHECKED,

@@ -10,8 +10,8 @@ import numpy as np
 
 from boundlab._errors import PremiseViolated
 from boundlab._theory import implements
-from boundlab.bounds.arora_margin import fewest_losses
-from boundlab.bounds.compressed_class import relative_margins
+from boundlab.bounds.arora_margin import margin_losses
+from boundlab.bounds.compressed_class import ROUNDING, SHAPE, relative_margins
 from boundlab.bounds.generalization_bound import (
     IID,
     GeneralizationBound,
@@ -50,20 +50,22 @@ class CountedLayer:
 class CountedCorollary(GeneralizationBound):
     """Risk of the sampled net g, as drawn, from the relative margins of the original f and the sizes of its samples.
 
-        R_0(g) <= Bin+( n min over eps of [ r(rho <= eps) + phi(eps) ], n, delta e^-K )
+        R_0(g) <= Bin+( #{rho <= shift}, n, delta e^-K )
         K = sum over neurons of [ ln N(d, m_i) + min(d, m_i) ln M + len(m_i) ] + biases
 
     g has the weights c_j v_j: counts c with the signs of f on the sphere |c|_1 = m_i, N(d, m) of them, and the value
     v_j = |w_j| / (m q_j) of one draw on the grid 2^(k/8), of which a layer uses M levels. rho(x) is the relative margin
-    of f, phi(eps) the share of examples on which some output of g, as drawn and rounded, is not within (1 ± eps) of
-    f's: it is observed, not bounded, so that every eps may be tried. K depends on the sizes, which a theorem gives
-    before any coin, and on M, the range of the values; ``facts["a_posteriori"]`` is the bound of the same g at the
-    price of its message.
+    of f, the shift of a point the smallest eps at which all outputs of g, as drawn and rounded, are within (1 ± eps) of
+    f's: it is observed, not bounded, and needs no eps that all points share. g is a function of real numbers: what
+    rounding leaves open counts as an error. K depends on the sizes, which a theorem gives before any coin, and on M,
+    the range of the values. ``facts["a_posteriori"]`` is Occam's bound at the price of a message, of a net that is g
+    only where every count is a power of 2^(1/8): its weights are those of g on the grid once more, and its errors are
+    ``facts["a_posteriori_errors"]``.
 
     Raises
     ------
     PremiseViolated
-        On evaluation, if the net is no compression of a fully connected net.
+        On evaluation, if the net is no compression of a fully connected net, or not the one that was drawn.
 
     Notes
     -----
@@ -82,19 +84,18 @@ class CountedCorollary(GeneralizationBound):
         counted = counted_layers(compression)
         g = Network(layers=tuple(own.layer for own in counted))
         g.require_finite(x)
-        n, f, moved = len(x), compression.original(x), g(x)
-        shift = _shift(f, moved)
-        eps, small, failed = fewest_losses(2.0 * relative_margins(f, y), shift)
-        losses = min(n, small + failed)
+        n, f, certain = len(x), compression.original(x), feed_forward(g).certain_margins(x, y)
+        rho = relative_margins(f, y)
+        losses = int(np.count_nonzero(margin_losses(rho, _shift(f, g(x)), certain)))
+        wrong = int(np.count_nonzero(rho <= 0.0))
         price = math.fsum(own.nats for own in counted) * _UP
         levels = [occam_binomial(losses, n, (nats - math.log(self.delta)) * _UP) for nats in (0.0, price)]
         message = encode(on_log_grid(feed_forward(g), STEPS))
-        errors = g.errors(x, y)
-        after = occam_binomial(message.net.count_errors(x, y), n, (message.nats - math.log(self.delta)) * _UP)
+        after = message.net.count_errors(x, y)
         return Bound(
             name=self.name,
             terms=telescope(
-                ("margin loss", "deviation", "confidence", "sizes"), (small / n, (small + failed) / n, *levels)
+                ("risk of the original", "margins lost", "confidence", "sizes"), (wrong / n, losses / n, *levels)
             ),
             delta=self.delta,
             theorem="boundlab_counted_corollary",
@@ -106,21 +107,17 @@ class CountedCorollary(GeneralizationBound):
                     status=Status.CHECKED,
                     evidence="by construction: sizes and ranges by Elias' gamma code, counts and values uniform",
                 ),
-                Premise(
-                    text="layer sizes and activations are fixed before the data",
-                    status=Status.ASSUMED,
-                    evidence="the architecture is not coded; one chosen among M by looking at the data needs delta / M",
-                ),
+                SHAPE,
+                ROUNDING,
             ),
             facts={
-                "eps": eps,
-                "margin_losses": small,
-                "deviating": failed,
-                "errors": errors,
+                "margin_losses": losses,
+                "errors": n - int(np.count_nonzero(certain > 0.0)),
                 "n": n,
                 "nats": price,
                 "draws": float(sum(own.sizes.sum() for own in counted)),
-                "a_posteriori": after,
+                "a_posteriori": occam_binomial(after, n, (message.nats - math.log(self.delta)) * _UP),
+                "a_posteriori_errors": after,
                 "a_posteriori_nats": message.nats,
             },
         )
@@ -132,7 +129,7 @@ def counted_layers(compression: Compression) -> list[CountedLayer]:
     Raises
     ------
     PremiseViolated
-        If a layer has no plan, as in a net that was not sampled.
+        If a layer has no plan, as in a net that was not sampled, or the net has other weights than those drawn.
     """
     by_layer = {coreset.plan.layer: coreset for coreset in compression.coresets}
     layers = compression.original.layers
@@ -140,6 +137,11 @@ def counted_layers(compression: Compression) -> list[CountedLayer]:
         raise PremiseViolated(
             f"a sampled net must have a plan for each of its {len(layers)} layers, got {len(by_layer)}."
         )
+    drawn = [np.zeros(layer.weight.shape) for layer in layers]
+    for k, weight in enumerate(drawn, 2):
+        weight[by_layer[k].neuron, by_layer[k].column] = by_layer[k].weights
+    if compression.net.digest != compression.original.with_weights(drawn).digest:
+        raise PremiseViolated("a sampled net must have the weights that were drawn and its own biases, got others.")
     return [_counted(layer, by_layer[k]) for k, layer in enumerate(layers, 2)]
 
 
@@ -153,12 +155,14 @@ def _counted(layer: Layer, coreset: Coreset) -> CountedLayer:
     at = (coreset.neuron, coreset.column)
     size, expected = np.abs(coreset.weights), share[at]
     counts = np.ones(len(size)) if each else np.maximum(1.0, np.rint(size * expected / np.abs(layer.weight[at])))
+    value = grid.nearest(size / counts)
+    counts[value == 0] = 0.0  # below the smallest float of the grid: such an edge is none, and is not told
     weight = np.zeros(layer.weight.shape)
-    weight[at] = np.sign(coreset.weights) * counts * grid.nearest(size / counts)
+    weight[at] = np.sign(coreset.weights) * counts * value
     sizes = np.zeros(out, np.int64)
     np.add.at(sizes, coreset.neuron, counts.astype(np.int64))
     bias = grid.nearest(layer.bias)
-    values = np.concatenate([grid.nearest(size / counts), np.abs(bias[bias != 0])])
+    values = np.concatenate([value[value > 0], np.abs(bias[bias != 0])])
     nats = _nats(sizes, layer.weight.shape[1], values, out)
     return CountedLayer(layer=Layer(weight=weight, bias=bias, relu=layer.relu), sizes=sizes, nats=nats)
 

@@ -19,7 +19,7 @@ from boundlab.bounds.generalization_bound import (
     evidence,
     telescope,
 )
-from boundlab.bounds.gibbs import BETAS, PacBayesForm, net_premises
+from boundlab.bounds.gibbs import BETAS, PacBayesForm, net_premises, width_nats
 from boundlab.bounds.noisy_nets import coins
 from boundlab.bounds.single_draw import single_draw, single_draw_catoni
 from boundlab.nets.module_net import ModuleNet
@@ -33,8 +33,8 @@ class DrawnNet(GeneralizationBound):
     """Risk of one net that is drawn from a Gaussian around the trained weights: of `draw(net, x, y)`, not of `net`.
 
     With probability at least 1 - delta over the n examples and the draw h:  R(h) <= kl^-1(r(h), (ln (dQ/dP)(h) + ln(N
-    xi(n)/delta)) / n), where r(h) is counted on all n examples: no Monte Carlo. Prior, posterior and the 8 bits for
-    each tensor are those of `Gibbs`. The net drawn may be stored and shipped, as it is; a change of it, or a choice
+    xi(n)/delta)) / n), where r(h) is counted on all n examples: no Monte Carlo. Prior and posterior are those of
+    `Gibbs`. The net drawn may be stored and shipped, as it is; a change of it, or a choice
     among several, is not covered but for the best of `draws`.
 
     Parameters
@@ -56,7 +56,7 @@ class DrawnNet(GeneralizationBound):
     InvalidParameter
         If an argument is out of its range.
     PremiseViolated
-        When called with a module that holds real numbers outside of its parameters: batch norms have to be folded.
+        When called with a module that holds numbers outside of its parameters: batch norms have to be folded.
 
     Notes
     -----
@@ -106,14 +106,15 @@ class DrawnNet(GeneralizationBound):
         n, posterior = len(x), self.posterior(net, x, y)
         drawn, ratio = self._draw(posterior)
         errors = count_errors(drawn, x, y)
-        bits = posterior.bits * math.log(2.0) * (1.0 + 1e-14)
-        limits = {form: self._limit(form, errors / n, ratio + bits, n) for form in _FORMS}
+        widths = width_nats(net)
+        nats = math.fsum((ratio, widths)) + 1e-15 * (abs(ratio) + widths)
+        limits = {form: self._limit(form, errors / n, nats, n) for form in _FORMS}
         value = limits[self.form]
-        levels = (errors / n, *(self._limit(self.form, errors / n, nats, n) for nats in (0.0, bits)))
+        levels = (errors / n, *(self._limit(self.form, errors / n, paid, n) for paid in (0.0, widths)))
         return Bound(
             name=self.name,
             terms=telescope(
-                ("empirical risk", "confidence", "prior scales", "log ratio"),
+                ("empirical risk", "confidence", "widths", "log ratio"),
                 (*(min(level, value) for level in levels), value),
             ),
             delta=self.delta,
@@ -132,15 +133,15 @@ class DrawnNet(GeneralizationBound):
                 ),
                 IID,
                 posterior.premise,
-                *net_premises(posterior.net),
+                *net_premises(posterior.net, x),
             ),
             facts={
                 "n": n,
                 "errors": errors,
-                "nats": ratio + bits,
+                "nats": nats,
                 "log_ratio": ratio,
-                "divergence": posterior.divergence,
-                "bits": posterior.bits,
+                "complexity": posterior.complexity,
+                "width_nats": widths,
                 "draws": self.draws,
                 "seed": self.seed,
             }

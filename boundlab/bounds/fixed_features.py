@@ -10,16 +10,18 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, UnsupportedLayer, positive, positive_int, probability
 from boundlab._theory import implements
+from boundlab.bounds.compressed_class import ROUNDING, listed
 from boundlab.bounds.generalization_bound import (
     IID,
     GeneralizationBound,
     Subject,
+    alone,
     chance,
     classifier,
     evidence,
     telescope,
 )
-from boundlab.nets import margin
+from boundlab.nets.feedforward import FeedForward, Linear, feed_forward
 from boundlab.nets.module_net import ModuleNet
 from boundlab.nets.norms import frobenius_norm
 from boundlab.network import Network
@@ -28,12 +30,20 @@ from boundlab.promises import Bound, Premise, Status
 
 @implements("lei2015_gaussian_complexity")
 def linear_head_complexity(
-    features: np.ndarray, classes: int, budget: float, lipschitz: float, delta: float, *, largest_loss: float = 1.0
+    features: np.ndarray,
+    classes: int,
+    budget: float,
+    lipschitz: float,
+    delta: float,
+    *,
+    largest_loss: float = 1.0,
+    grid: int = 1,
 ) -> float:
-    """Return (2 L sqrt(2 pi)/n) Lambda sqrt(c sum |phi_i|²) + 3 B sqrt(ln(2/delta)/(2n)).
+    """Return (2 L sqrt(pi)/n) Lambda sqrt((c - 1) sum |phi_i|²) + 3 B sqrt(ln(2 G/delta)/(2n)).
 
-    The Gaussian complexity of the heads {x -> W phi(x): |W|_F <= Lambda} with c classes is E |sum_i g_i phi_i^T|_F
-    Lambda, at most Lambda sqrt(c sum |phi_i|²) by Jensen; the loss is L-Lipschitz in the margin and at most B.
+    The rows of W may be moved by one vector without moving a margin: what counts is P W, W less the mean of its rows.
+    The Gaussian complexity of the heads {x -> W phi(x): |P W|_F <= Lambda} with c classes is Lambda E |P sum_i g_i
+    phi_i^T|_F, at most Lambda sqrt((c - 1) sum |phi_i|²) by Jensen; the loss is L-Lipschitz in the margin, at most B.
 
     Parameters
     ----------
@@ -48,6 +58,8 @@ def linear_head_complexity(
     delta : float in (0, 1)
     largest_loss : float
         B.
+    grid : int
+        G, how many losses could have been chosen.
 
     Returns
     -------
@@ -61,17 +73,22 @@ def linear_head_complexity(
 
     Notes
     -----
-    Source: Lei, Dogan, Binder and Kloft (2015), arXiv:1506.04359, as we understand the paper; the evaluation of the
-    Gaussian complexity is ours, ``proofs_checks/lei2015_gaussian_complexity.py``.
+    Source: Lei, Dogan, Binder and Kloft (2015), arXiv:1506.04359, as we understand the paper; the constants and the
+    evaluation of the Gaussian complexity are ours, ``proofs_checks/lei2015_gaussian_complexity.py``.
     """
     phi = np.asarray(features, np.float64)
     if phi.ndim != 2 or not phi.size or not np.all(np.isfinite(phi)):
         raise InvalidParameter(f"features must be a finite matrix (n, p), got shape {phi.shape}.")
     n, c = len(phi), positive_int("classes - 1", classes - 1) + 1
-    gaussian = positive("budget", budget) * math.sqrt(c * float((phi**2).sum()))
+    gaussian = positive("budget", budget) * math.sqrt(c - 1) * frobenius_norm(phi)
     slope, top = positive("lipschitz", lipschitz), positive("largest_loss", largest_loss)
-    confidence = 3.0 * top * math.sqrt(math.log(2.0 / probability("delta", delta)) / (2.0 * n))
-    return (2.0 * slope * math.sqrt(2.0 * math.pi) / n * gaussian + confidence) * (1.0 + 1e-12)
+    confidence = 3.0 * top * _deviation(n, probability("delta", delta), positive_int("grid", grid))
+    return (2.0 * slope * math.sqrt(math.pi) / n * gaussian + confidence) * (1.0 + 1e-12)
+
+
+def _deviation(n: int, delta: float, grid: int) -> float:
+    """sqrt(ln(2 G/delta)/(2n))."""
+    return math.sqrt((math.log(2.0 * grid) - math.log(delta)) / (2.0 * n))
 
 
 @implements("lei2015_gaussian_complexity")
@@ -79,12 +96,15 @@ def linear_head_complexity(
 class LinearHead(GeneralizationBound):
     """Risk of a net as a linear head W on the features phi that its other layers compute.
 
-        R <= (1/n) sum_i ramp(m_i/(|W|_F gamma)) + (2 sqrt(2 pi)/(gamma n)) sqrt(c sum |phi_i|²)
+        R <= (1/n) sum_i ramp(m_i/(|P W|_F gamma)) + (2 sqrt(pi)/(gamma n)) sqrt((c - 1) sum |phi_i|²)
                 + 3 sqrt(ln(2 G/delta)/(2n))
 
-    with the margins m_i of the net, ramp(z) = 1 for z <= 0, 0 for z >= 1 and 1 - z between, c classes, and gamma one
-    of G values of a list. The bias is a column of W whose feature is 1. Since margins are divided by |W|_F, no budget
-    for the norm has to be fixed before the data.
+    with the margins m_i of W phi, ramp(z) = 1 for z <= 0, 0 for z >= 1 and 1 - z between, c classes, P W = W less the
+    mean of its rows, and gamma one of G values of a list. The bias is a column of W whose feature is 1. Since margins
+    are divided by |P W|_F, no budget for the norm has to be fixed before the data.
+
+    W phi is taken in exact arithmetic, and a Network as a function of real numbers; of a module phi is what its other
+    layers compute.
 
     It is a bound where the features were fixed before the sample: drawn at random, or learned from other data. On
     features that were learned from the sample it is a measure only, and says so.
@@ -105,7 +125,8 @@ class LinearHead(GeneralizationBound):
     InvalidParameter
         If a parameter is out of its range.
     UnsupportedLayer
-        On evaluation, if the net does not end in a linear layer: a Network, or a ModuleNet of a Sequential.
+        On evaluation, if the net does not end in a linear layer: a Network, or a ModuleNet of a Sequential; or if a
+        module gives other outputs than that layer, as one with a hook may.
 
     Notes
     -----
@@ -119,8 +140,7 @@ class LinearHead(GeneralizationBound):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.margins or len(set(self.margins)) != len(self.margins):
-            raise InvalidParameter(f"margins must hold at least one value and none twice, got {self.margins!r}.")
+        object.__setattr__(self, "margins", listed("margins", self.margins))
         for gamma in self.margins:
             positive("a margin", gamma)
 
@@ -128,29 +148,29 @@ class LinearHead(GeneralizationBound):
         """Evaluate every margin and report the smallest bound; rounded up."""
         own = classifier(net)
         x, y = evidence(own, x, y)
-        phi, head = head_of(own, x)
-        n, classes, norm, share = len(x), len(head), frobenius_norm(head), self.delta / len(self.margins)
-        m, candidates = margin.margins(own(x), y), []
+        phi, head, m = head_of(own, x, y)
+        n, classes, grid, candidates = len(x), len(head), len(self.margins), []
+        norm = min(frobenius_norm(head), frobenius_norm(head - head.mean(axis=0)))  # any shift is a bound of |P W|
         scaled = m / norm if norm > 0.0 else m
         for gamma in self.margins:
-            ramp = float(np.clip(1.0 - scaled / gamma, 0.0, 1.0).mean()) * (1.0 + 1e-12)
-            gap = linear_head_complexity(phi, classes, 1.0, 1.0 / gamma, share)
+            ramp = float(np.clip(1.0 + 2.0**-50 - scaled / gamma, 0.0, 1.0).mean()) * (1.0 + 1e-12)
+            gap = linear_head_complexity(phi, classes, 1.0, 1.0 / gamma, self.delta, grid=grid)
             candidates.append((ramp + gap, ramp, gamma))
         value, ramp, gamma = min(candidates)
-        confidence = 3.0 * math.sqrt(math.log(2.0 / share) / (2.0 * n))
+        confidence = 3.0 * _deviation(n, self.delta, grid)
         return Bound(
             name=self.name,
             terms=telescope(("ramp loss", "confidence", "complexity"), (ramp, ramp + confidence, value)),
             delta=self.delta,
             theorem="lei2015_gaussian_complexity",
             chance=chance(y),
-            premises=(IID, self._fixed(), _list_of(len(self.margins))),
+            premises=(IID, ROUNDING, self._fixed(), _list_of(grid), *alone(own, x)),
             measure="" if self.features_fixed else "the features were learned from the same sample",
             facts={
                 "gamma": gamma,
                 "head_norm": norm,
-                "feature_norm": float(np.sqrt((phi**2).sum(axis=1).mean())),
-                "errors": int(np.count_nonzero(m <= 0.0)),
+                "feature_norm": frobenius_norm(phi) / math.sqrt(n),
+                "errors": n - int(np.count_nonzero(m > 0.0)),
                 "n": n,
             },
         )
@@ -163,26 +183,40 @@ class LinearHead(GeneralizationBound):
         )
 
 
-def head_of(net: Network | ModuleNet, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the last layer of a net reads, (n, p + 1) with a column of ones, and its weights, (c, p + 1).
+def head_of(net: Network | ModuleNet, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what the last layer of a net reads, its weights, and lower bounds of the margins of their product.
+
+    Returns
+    -------
+    tuple of array (n, p + 1), array (c, p + 1), array (n,)
+        The sizes |phi|, of a Network rounded up to those of exact arithmetic, with a column of ones; W with the biases.
 
     Raises
     ------
     UnsupportedLayer
-        If the net does not end in a linear layer, or is a module whose forward pass is code of its own.
+        If the net does not end in a linear layer, is a module whose forward pass is code of its own, or has other
+        outputs than that layer gives.
     """
     last = net.layers[-1]
     if isinstance(net, Network):
         if net.layers[-1].relu:
             raise UnsupportedLayer("a linear head must be the last step of the net, got a ReLU after it.")
         net.require_finite(x)
-        phi = net.inputs(x)[-1]
+        chain = feed_forward(net)
+        read, off = FeedForward(features=chain.features, ops=chain.ops[:-1]).enclosed(x)
+        phi, m = np.abs(read) + off, chain.certain_margins(x, y)
     else:
         _require_linear_end(net)
         seen: list[np.ndarray] = []
         net.visit(x, lambda k, block: seen.append(block[:, 0]) if k == len(net.layers) - 1 else None)
         phi = np.concatenate(seen)
-    return np.column_stack([phi, np.ones(len(phi))]), np.column_stack([last.weight, last.bias])
+        head = FeedForward(features=phi.shape[1], ops=(Linear(layer=last),))
+        have, want = head(phi), net(x)
+        if not np.allclose(have, want, rtol=1e-3, atol=1e-3 * float(np.abs(want).max())):
+            raise UnsupportedLayer("a linear head must give the outputs of the module, got others.")
+        phi, m = np.abs(phi), head.certain_margins(phi, y)
+    ones = np.ones(len(phi))
+    return np.column_stack([phi, ones]), np.column_stack([last.weight, last.bias]), m
 
 
 def _require_linear_end(net: ModuleNet) -> None:

@@ -1,9 +1,9 @@
-"""A Gaussian posterior around a trained net, a prior from a grid that is paid, and nets drawn from the posterior.
+"""A Gaussian posterior around a trained net, a prior that is a mixture of scales, and nets drawn from the posterior.
 
-The posterior Q adds to every number of tensor t independent noise of standard deviation s_t; the prior P has, for each
-tensor, the centre 0 (or a net that saw other examples) and a standard deviation p_t. Both are of the form 2^(j/8), j =
--192..63. P is the mixture over all choices of the p_t with 8 bits for each tensor, so that they may be looked up in the
-data; s_t is free. None of what is computed here is a statement about the net with the mean weights.
+The posterior Q adds to every number of tensor t independent noise of standard deviation s_t = 2^(j/8); s_t is free. The
+prior P has, for each tensor, the centre 0 (or a net that saw other examples), and is the mixture, with equal weights,
+of the Gaussians of standard deviation 2^(j/8), j = -192..63: no scale has to be chosen. None of what is computed here
+is a statement about the net with the mean weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
 from boundlab.bounds.noisy_nets import NoisyModule, NoisyNetwork, coins, noisy_net, with_noise
 from boundlab.bounds.pac_bayes import pac_bayes_kl
-from boundlab.bounds.single_draw import gaussian_kl, gaussian_log_ratio
+from boundlab.concentration.binomial import upper_limit
+from boundlab.concentration.empirical_bernstein import monte_carlo_limit
 from boundlab.nets.module_net import ModuleNet
 from boundlab.network import Network
 from boundlab.promises import Premise, Status
@@ -31,6 +32,9 @@ T = TypeVar("T")
 
 LOWEST, HIGHEST = -192, 63
 """The grid of standard deviations: 2^(j/8) for these and all j between, 256 values."""
+
+_GRID = np.arange(LOWEST, HIGHEST + 1)
+_INVERSE_SQUARES = 4.0 ** (-_GRID / 8)
 
 _SHIFTS = range(-64, 17, 4)  # noise to try, beside the root mean square of each tensor, in eighths of a power of two
 _STEPS = (16, 16, 8, 8, 4, 4)  # then, tensor by tensor
@@ -42,7 +46,7 @@ _KEPT: dict[str, tuple[Hashable, Any]] = {}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GaussianPosterior:
-    """Q = N(w, s_t^2) around the numbers w of a net, P = N(c, p_t^2), tensor by tensor; s_t, p_t = 2^(j/8).
+    """Q = N(w, s_t^2) around the numbers w of a net, P = sum_j 2^-8 N(c, 4^(j/8)), tensor by tensor; s_t = 2^(j/8).
 
     Parameters
     ----------
@@ -50,15 +54,15 @@ class GaussianPosterior:
         Its weights and biases, or all parameters of the module, are the means of Q.
     centre : Network, ModuleNet or None
         The means of P: a net of the same architecture that the n examples did not shape, or 0.
-    stds, prior_stds : tuple of int
-        The exponents j of s_t and of p_t, in -192..63, in the order of `tensors`.
+    stds : tuple of int
+        The exponents j of s_t, in -192..63, in the order of `tensors`.
 
     Raises
     ------
     InvalidParameter
         If an exponent is off the grid, or the centre has other tensors than the net.
     PremiseViolated
-        If the net holds real numbers that no noise reaches, or batch norms that read the whole batch.
+        If the net holds numbers that no noise reaches, or batch norms that read the whole batch.
 
     Notes
     -----
@@ -68,22 +72,22 @@ class GaussianPosterior:
     --------
     >>> from boundlab.network import Layer
     >>> layer = Layer(weight=np.array([[2.0], [0.0]]), bias=np.zeros(2), relu=False)
-    >>> q = GaussianPosterior(net=Network(layers=(layer,)), stds=(0, -16), prior_stds=(6, -16))
-    >>> q.bits, f"{q.divergence:.4f}"
-    (16, '1.1004')
+    >>> q = GaussianPosterior(net=Network(layers=(layer,)), stds=(0, -16))
+    >>> f"{q.complexity:.4f}"
+    '6.6834'
     """
 
     net: Network | ModuleNet
     centre: Network | ModuleNet | None = None
     stds: tuple[int, ...]
-    prior_stds: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        for name, given in (("stds", self.stds), ("prior_stds", self.prior_stds)):
-            if len(given) != len(self.tensors) or not all(LOWEST <= j <= HIGHEST for j in given):
-                raise InvalidParameter(
-                    f"{name} must hold {len(self.tensors)} exponents in {LOWEST}..{HIGHEST}, got {given!r}."
-                )
+        given = tuple(self.stds)
+        if len(given) != len(self.tensors) or not all(isinstance(j, (int, np.integer)) for j in given):
+            raise InvalidParameter(f"stds must hold {len(self.tensors)} whole numbers, got {given!r}.")
+        if not all(LOWEST <= j <= HIGHEST for j in given):
+            raise InvalidParameter(f"stds must be exponents in {LOWEST}..{HIGHEST}, got {given!r}.")
+        object.__setattr__(self, "stds", tuple(int(j) for j in given))
 
     @cached_property
     def noisy(self) -> NoisyNetwork | NoisyModule:
@@ -101,36 +105,27 @@ class GaussianPosterior:
         return self.noisy.tensors
 
     @property
-    def bits(self) -> int:
-        """What the choice of the p_t costs: 8 bits for each tensor."""
-        return 8 * len(self.tensors)
-
-    @property
-    def divergence(self) -> float:
-        """KL(Q || N(c, p^2)) in nats, without the bits; rounded up."""
-        pairs = zip(self.tensors.values(), self.centres, strict=True)
-        return _divergence([_span(m - c) for m, c in pairs], self.stds, self.prior_stds)
-
-    @property
     def complexity(self) -> float:
-        """An upper bound of KL(Q||P), P the mixture over the grid: `divergence` and the bits, in nats."""
-        return (self.divergence + self.bits * math.log(2.0)) * _UP
+        """An upper bound of KL(Q||P) in nats; rounded up."""
+        pairs = zip(self.tensors.values(), self.centres, strict=True)
+        return _divergence([_span(m, c) for m, c in pairs], self.stds)
 
     @property
     def premise(self) -> Premise:
-        """That the prior is fixed before the examples, but for what is paid."""
-        centre = "0" if self.centre is None else "the given net"
+        """That the prior's scales are fixed before the examples; its centre too, where it is 0."""
+        centre = "its centre is 0" if self.centre is None else "of its centre nothing is known here"
         return Premise(
-            text=f"the prior is fixed before the n examples: around {centre}, with standard deviations from a grid",
+            text="the scales of the prior are fixed before the n examples",
             status=Status.CHECKED,
-            evidence=f"by construction; the choice is paid with 8 bits for each of {len(self.tensors)} tensors",
+            evidence=f"by construction: a mixture of {HIGHEST - LOWEST + 1} scales for each of {len(self.tensors)} "
+            f"tensors; {centre}",
         )
 
     @property
     def digest(self) -> str:
         """The blake2b-128 digest, in hex, of both nets and all standard deviations."""
         centre = None if self.centre is None else self.centre.digest
-        text = json.dumps([self.net.digest, centre, self.stds, self.prior_stds])
+        text = json.dumps([self.net.digest, centre, self.stds])
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def losses(self, x: np.ndarray, y: np.ndarray, *, pairs: int, per_net: int, rng: np.random.Generator) -> np.ndarray:
@@ -156,8 +151,14 @@ class GaussianPosterior:
         stds = [2.0 ** (j / 8) for j in self.stds]
         return self.noisy.losses(stds, x, y, pairs=pairs, per_net=per_net, rng=rng)
 
+    def risk_limit(self, losses: np.ndarray, delta: float) -> float:
+        """An upper limit of r(Q) from what `losses` gave; exact where they are coins; rounded up."""
+        if self.noisy.coins:
+            return upper_limit(int(losses.sum()), len(losses), delta)
+        return monte_carlo_limit(losses, delta)
+
     def draw(self, rng: np.random.Generator) -> tuple[Network | ModuleNet, float]:
-        """One net from Q, and ln dQ/dP of it in nats, without the bits; rounded up.
+        """One net from Q, and ln dQ/dP of it in nats; rounded up.
 
         The ratio is the larger of those at the weights drawn and at the same weights in the net's precision.
         """
@@ -167,10 +168,11 @@ class GaussianPosterior:
         shipped = noisy_net(net).tensors.values()
         return net, max(self.log_ratio(drawn), self.log_ratio(list(shipped)))
 
+    @implements("boundlab_gaussian_posterior")
     def log_ratio(self, tensors: Sequence[np.ndarray]) -> float:
-        """Return ln dQ/dN(c, p^2) at other values of all tensors, in nats; rounded up."""
-        rows = zip(tensors, self.tensors.values(), self.stds, self.prior_stds, self.centres, strict=True)
-        return _sum_up([gaussian_log_ratio(w, m, 2.0 ** (s / 8), 2.0 ** (p / 8), c) for w, m, s, p, c in rows])
+        """Return ln dQ/dP at other values of all tensors, in nats; rounded up."""
+        rows = zip(tensors, self.tensors.values(), self.stds, self.centres, strict=True)
+        return _sum_up([_nats(_span(w, c), 0.0, _surprise(w, m, 2.0 ** (s / 8)), s) for w, m, s, c in rows])
 
 
 def fit_posterior(
@@ -244,8 +246,8 @@ def _search(
 ) -> GaussianPosterior:
     own = noisy_net(net)
     tensors = list(own.tensors.values())
-    spans = [_span(m - c) for m, c in zip(tensors, _centres(own, centre), strict=True)]
-    scales = [_exponent(max(_span(m)[1], rms)) for m, (_, rms) in zip(tensors, spans, strict=True)]
+    spans = [_span(m, c) for m, c in zip(tensors, _centres(own, centre), strict=True)]
+    scales = [_exponent(max(_span(m, np.zeros(1))[1], rms)) for m, (_, rms) in zip(tensors, spans, strict=True)]
     digest, tried = net.digest, 0
 
     def score(stds: list[int]) -> tuple[float, float]:
@@ -254,7 +256,7 @@ def _search(
         rng = coins("posterior", seed, digest)  # the same for all, so that only the noise differs
         noise = [2.0 ** (j / 8) for j in stds]
         losses = own.losses(noise, x, y, pairs=own.search_pairs, per_net=_PER_NET, rng=rng)
-        nats = _divergence(spans, stds, _prior_stds(spans, stds))
+        nats = _divergence(spans, stds)
         return pac_bayes_kl(float(losses.mean()), nats, len(x), delta), nats
 
     candidates = [[_clipped(j + shift) for j in scales] for shift in _SHIFTS]
@@ -265,12 +267,7 @@ def _search(
                 other = [*stds[:t], _clipped(stds[t] + move), *stds[t + 1 :]]
                 if tried < _TRIED and other != stds and (found := score(other)) < best:
                     best, stds = found, other
-    return GaussianPosterior(net=net, centre=centre, stds=tuple(stds), prior_stds=tuple(_prior_stds(spans, stds)))
-
-
-def noisy(tensors: Mapping[str, np.ndarray], stds: Sequence[float], rng: np.random.Generator) -> list[np.ndarray]:
-    """Tensors with fresh noise."""
-    return [w + s * rng.standard_normal(w.shape) for w, s in zip(tensors.values(), stds, strict=True)]
+    return GaussianPosterior(net=net, centre=centre, stds=tuple(stds))
 
 
 def _key(
@@ -295,33 +292,52 @@ def _once(kind: str, key: Hashable, make: Callable[[], T]) -> T:
     return _KEPT[kind][1]
 
 
+def _divergence(spans: Sequence[tuple[int, float]], stds: Sequence[int]) -> float:
+    """The price of all tensors in nats, from the entries of each and the root mean square of their distances."""
+    return _sum_up([_nats((d, rms), 2.0 ** (s / 8), float(d), s) for (d, rms), s in zip(spans, stds, strict=True)])
+
+
 @implements("boundlab_gaussian_posterior")
-def _divergence(spans: Sequence[tuple[int, float]], stds: Sequence[int], prior_stds: Sequence[int]) -> float:
-    """KL of all tensors in nats, from the number of entries of each and the root mean square of its distances."""
-    rows = zip(spans, stds, prior_stds, strict=True)
-    return _sum_up([size * gaussian_kl(rms, 2.0 ** (s / 8), 2.0 ** (p / 8)) for (size, rms), s, p in rows])
+def _nats(span: tuple[int, float], std: float, own: float, s: int) -> float:
+    """-ln sum_j 2^-8 exp(-K_j), K_j = d ln(p_j/s) + d (m^2 + std^2)/(2 p_j^2) - own/2, p_j = 2^(j/8); rounded up.
+
+    With m the root mean square of the d distances from the centre: for `own` = d and `std` = s, K_j is the divergence
+    from part j; for the sum of squares of a draw's noise, in units of s, and `std` = 0, it is the log-ratio to part j.
+    """
+    size, rms = span
+    with np.errstate(over="ignore", under="ignore"):
+        logs, squares = (
+            size * (_GRID - s) * (math.log(2.0) / 8.0),
+            0.5 * size * (rms * rms + std * std) * _INVERSE_SQUARES,
+        )
+        parts = logs + squares - 0.5 * own + 1e-14 * (np.abs(logs) + squares + 0.5 * own)
+    least = float(parts.min())
+    if math.isinf(least):
+        return least
+    nats = least + 8.0 * math.log(2.0) - math.log(math.fsum(np.exp(least - parts)))
+    return nats + 1e-14 * (abs(least) + 12.0)
 
 
-def _prior_stds(spans: Sequence[tuple[int, float]], stds: Sequence[int]) -> list[int]:
-    """The exponents of the p_t with the smallest divergence: it falls in p up to sqrt(rms^2 + s^2), then rises."""
-    found = []
-    for span, s in zip(spans, stds, strict=True):
-        low = _exponent(math.hypot(span[1], 2.0 ** (s / 8)))
-        found.append(min((low, _clipped(low + 1)), key=lambda p: _divergence([span], [s], [p])))
-    return found
+def _surprise(w: np.ndarray, mean: np.ndarray, std: float) -> float:
+    """The sum of squares of the noise w - mean in units of its standard deviation; less what rounding it to w added."""
+    z = ((w - mean) / std).ravel()
+    moved = np.abs(z) * (np.abs(w) + np.abs(mean)).ravel() * (2.0**-51 / std)
+    return max(0.0, math.fsum(np.square(z)) - math.fsum(moved))
 
 
-def _span(distance: np.ndarray) -> tuple[int, float]:
-    """How many numbers, and their root mean square, rounded up."""
-    top = float(np.abs(distance).max(initial=0.0))
-    if top == 0.0:
-        return distance.size, 0.0
+def _span(values: np.ndarray, centre: np.ndarray) -> tuple[int, float]:
+    """How many numbers, and the root mean square of their distances from the centre, rounded up."""
+    with np.errstate(over="ignore"):
+        distance = np.abs(values - centre)
+    top = float(distance.max(initial=0.0))
+    if top == 0.0 or math.isinf(top):
+        return distance.size, top
     return distance.size, top * math.sqrt(math.fsum(np.square(distance / top).ravel()) / distance.size) * _UP
 
 
 def _exponent(value: float) -> int:
     """The j of the grid with 2^(j/8) at or below the value, or the nearest."""
-    return _clipped(math.floor(8.0 * math.log2(value))) if value else LOWEST
+    return _clipped(math.floor(8.0 * math.log2(min(value, 2.0**100)))) if value else LOWEST
 
 
 def _clipped(j: int) -> int:

@@ -93,6 +93,8 @@ def evidence(subject: Subject, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Validate what every bound is given: finite points that the net can read, labels of its classes."""
     net = classifier(subject)
     x = matrix("x", x, columns=net.sizes[0]) if isinstance(net, Network) else finite("x", x)
+    if not len(x):
+        raise InvalidParameter("x must hold at least one point, got none.")
     return x, labels("y", y, points=len(x), classes=classes_of(net), present=1)
 
 
@@ -117,6 +119,8 @@ def count_errors(net: Network | ModuleNet, x: np.ndarray, y: np.ndarray) -> int:
     return misclassified(net(x), y)
 
 
+_LOOK = 32  # points on which a module is asked twice
+
 IID = Premise(
     text="the n examples are i.i.d. from the distribution whose risk is bounded",
     status=Status.ASSUMED,
@@ -124,11 +128,36 @@ IID = Premise(
 )
 
 
+def alone(net: Network | ModuleNet, x: np.ndarray) -> tuple[Premise, ...]:
+    """That a module treats each point by itself, always in the same way; what is done to arrays is known to.
+
+    Looked at on the first points: each by itself, and all of them together, have to give the same outputs, up to the
+    rounding of single precision. No look at points can show the opposite.
+    """
+    if isinstance(net, Network):
+        return ()
+    some = x[:_LOOK]
+    together, apart = net(some), np.concatenate([net(some[k : k + 1]) for k in range(len(some))])
+    moved = float(np.abs(together - apart).max())
+    scale = float(np.abs(together).max())
+    return (
+        Premise(
+            text="the module treats each point by itself, always in the same way",
+            status=Status.ASSUMED if moved <= 1e-3 * scale else Status.VIOLATED,
+            evidence=f"on {len(some)} points, together and one by one, outputs differ by {moved:.2g} of {scale:.2g}; "
+            "the module's own code is not looked into",
+            numbers={"moved": moved, "scale": scale},
+        ),
+    )
+
+
 def telescope(names: Sequence[str], levels: Sequence[float]) -> tuple[tuple[str, float], ...]:
     """Terms whose sum, as floats, is the largest of the levels or one step above it.
 
     Term i is what level i adds to the largest level before it; the levels are the bound with one cause more each.
     """
+    if any(math.isnan(level) for level in levels):
+        raise InvalidParameter(f"the levels of a bound must be numbers, got {levels!r}.")
     terms: list[tuple[str, float]] = []
     reached = 0.0
     for name, level in zip(names, levels, strict=True):

@@ -18,6 +18,7 @@ from boundlab.bounds.generalization_bound import (
     IID,
     GeneralizationBound,
     Subject,
+    alone,
     chance,
     classifier,
     evidence,
@@ -31,11 +32,11 @@ from boundlab.bounds.pac_bayes import (
     refined_pinsker,
     root_bound,
 )
-from boundlab.concentration.empirical_bernstein import monte_carlo_limit
 from boundlab.nets.module_net import ModuleNet
 from boundlab.network import Network
 from boundlab.promises import Bound, Premise, Status
 
+_UP = 1.0 + 1e-14  # past the error of a handful of roundings
 BETAS = tuple(0.05 * 2.0 ** (k / 8) for k in range(64))
 """The paid grid of Catoni's temperatures: 0.05 to 11.7."""
 
@@ -107,8 +108,8 @@ class Gibbs(GeneralizationBound):
 
     With probability at least 1 - delta over the n examples and the Monte Carlo coins:  R(Q) <= B(r, KL(Q||P), n,
     delta_sample), r an upper limit, at delta_mc, of the risk of Q on the examples; delta = delta_sample + delta_mc, and
-    B is the inequality that `form` names. The prior is centred at 0 and has, for each tensor, a standard deviation from
-    a grid of 256, which is paid with 8 bits; those of the posterior are chosen by the bound itself (`fit_posterior`).
+    B is the inequality that `form` names. The prior is centred at 0 and is, for each tensor, a mixture of 256 standard
+    deviations; those of the posterior are chosen by the bound itself (`fit_posterior`).
 
     Nothing is said of the net with the mean weights, that is, of `net`: use `DrawnNet` for one fixed net. Two forms at
     once are two certificates, each with a delta of its own.
@@ -137,7 +138,7 @@ class Gibbs(GeneralizationBound):
     InvalidParameter
         If an argument is out of its range.
     PremiseViolated
-        When called with a module that holds real numbers outside of its parameters: batch norms have to be folded.
+        When called with a module that holds numbers outside of its parameters: batch norms have to be folded.
     UnsupportedLayer
         When called with a net that is no classifier.
 
@@ -185,28 +186,29 @@ class Gibbs(GeneralizationBound):
         posterior, losses = gibbs_losses(
             classifier(net), x, y, delta=self.delta, seed=self.seed, pairs=self.pairs, per_net=self.per_net
         )
-        return gibbs_bound(self, posterior, losses, n=len(x), chance=chance(y))
+        return gibbs_bound(self, posterior, losses, x, chance=chance(y), widths=width_nats(net))
 
 
 def gibbs_bound(
     method: Gibbs,
     posterior: GaussianPosterior,
     losses: np.ndarray,
+    x: np.ndarray,
     *,
-    n: int,
     chance: float,
+    widths: float,
 ) -> Bound:
-    """The bound of a posterior from n examples and independent draws of its losses on them; rounded up."""
-    formula = _FORMULAS[method.form]
+    """The bound of a posterior from the examples and independent draws of its losses on them; rounded up."""
+    formula, n = _FORMULAS[method.form], len(x)
     mc = method.delta * method.mc_share * (1.0 - 1e-15)
     sample = method.delta * (1.0 - method.mc_share) * (1.0 - 1e-15)
-    estimate, limit = float(losses.mean()), monte_carlo_limit(losses, mc)
-    paid = (0.0, posterior.bits * math.log(2.0), posterior.complexity)
-    levels = [formula.value(limit, nats, n, sample, method.beta) for nats in paid]
+    estimate, limit = float(losses.mean()), posterior.risk_limit(losses, mc)
+    whole = (posterior.complexity + widths) * _UP
+    levels = [formula.value(limit, nats, n, sample, method.beta) for nats in (0.0, widths, whole)]
     return Bound(
         name=method.name,
         terms=telescope(
-            ("risk of the draws", "Monte Carlo", "confidence", "prior scales", "divergence"),
+            ("risk of the draws", "Monte Carlo", "confidence", "widths", "divergence"),
             (estimate, limit, *levels),
         ),
         delta=method.delta,
@@ -220,16 +222,20 @@ def gibbs_bound(
             ),
             IID,
             posterior.premise,
-            *net_premises(posterior.net),
+            Premise(
+                text="form, temperature and seed are fixed before the examples",
+                status=Status.ASSUMED,
+                evidence=f"{method.form}, beta = {method.beta:g}, seed {method.seed}; one of M costs delta / M",
+            ),
+            *net_premises(posterior.net, x),
         ),
         facts={
             "n": n,
             "gibbs_estimate": estimate,
             "gibbs_limit": limit,
             "draws": len(losses),
-            "nats": posterior.complexity,
-            "divergence": posterior.divergence,
-            "bits": posterior.bits,
+            "nats": whole,
+            "width_nats": widths,
             "delta_sample": sample,
             "delta_mc": mc,
             "seed": method.seed,
@@ -237,13 +243,19 @@ def gibbs_bound(
     )
 
 
-def net_premises(net: Network | ModuleNet) -> tuple[Premise, ...]:
+def width_nats(subject: Subject) -> float:
+    """Return ln of how many widths a removal of neurons or channels could have left, 0 for other nets; rounded up."""
+    return math.fsum(math.log(len(scale) + 1) for scale in getattr(subject, "scales", ())) * _UP
+
+
+def net_premises(net: Network | ModuleNet, x: np.ndarray) -> tuple[Premise, ...]:
     """What is taken on trust of the architecture and of the coins, and in which arithmetic a net is judged."""
-    found = (
+    return (
         Premise(
             text="the architecture, with every number in it that is no parameter, is fixed before the data",
             status=Status.ASSUMED,
-            evidence="neither it nor the preparation of the inputs is in the posterior; one among M needs delta / M",
+            evidence="neither it nor the preparation of the inputs is in the posterior, and one among M needs "
+            "delta / M; the widths that a removal of neurons has left are paid",
         ),
         Premise(
             text="the coins are independent of the examples and of the training",
@@ -251,12 +263,5 @@ def net_premises(net: Network | ModuleNet) -> tuple[Premise, ...]:
             evidence="Philox, keyed by purpose, seed and net; its normal numbers are taken as exact; a net is judged "
             + ("as in exact arithmetic" if isinstance(net, Network) else "in the module's own precision"),
         ),
+        *alone(net, x),
     )
-    if isinstance(net, Network):
-        return found
-    alone = Premise(
-        text="the module treats each point by itself",
-        status=Status.ASSUMED,
-        evidence="batch norms without statistics are refused; the module's own code is not looked into",
-    )
-    return (*found, alone)

@@ -11,7 +11,7 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive_int
 from boundlab._theory import implements
-from boundlab.bounds.compressed_class import SHAPE
+from boundlab.bounds.compressed_class import ROUNDING, SHAPE, listed
 from boundlab.bounds.generalization_bound import (
     IID,
     GeneralizationBound,
@@ -24,6 +24,7 @@ from boundlab.bounds.generalization_bound import (
 )
 from boundlab.codes.heavy_tail import FLOATS, heavy_tail_nats, kept_and_noise, stored
 from boundlab.concentration.binomial import tail_inverse
+from boundlab.nets.feedforward import feed_forward
 from boundlab.network import Layer, Network
 from boundlab.promises import Bound, Premise, Status
 
@@ -37,8 +38,8 @@ class HeavyTailedNet:
 
     net: Network
     kept: int  # of all weights
-    weight_nats: float  # number, places and values of the kept weights, mean and spread of the noise; rounded up
-    bias_nats: float  # all biases; rounded up
+    weight_nats: float  # bits of a value, number, places and values of kept weights, mean and spread of the noise
+    bias_nats: float  # all biases; both rounded up
 
 
 @implements("shin2021_heavy_tail")
@@ -70,11 +71,13 @@ def heavy_tailed(net: Network, multiple: float, *, value_bits: int = 16, seed: i
     """
     if not multiple >= 0.0:
         raise InvalidParameter(f"multiple must be at least 0, got {multiple!r}.")
-    rng, layers, kept, nats, biases = np.random.default_rng(seed), [], 0, 0.0, 0
+    rng, layers, kept, nats, biases = np.random.default_rng(seed), [], 0, math.log(2.0), 0  # ln 2: 16 bits or 32
     for layer in net.layers:
-        threshold = multiple * float(np.sqrt(np.mean(layer.weight**2)))
+        top = float(np.abs(layer.weight).max()) or 1.0  # divided out: squares may overflow
+        threshold = multiple * top * float(np.sqrt(np.mean((layer.weight / top) ** 2)))
         noise = rng.standard_normal(layer.weight.shape)
-        weight, own = kept_and_noise(layer.weight, threshold, noise, value_bits)
+        with np.errstate(over="ignore"):  # a spread beyond the floats is cut, as values are
+            weight, own = kept_and_noise(layer.weight, threshold, noise, value_bits)
         kept += own
         nats += heavy_tail_nats(own, layer.weight.size, value_bits)
         biases += layer.bias.size
@@ -93,11 +96,12 @@ class HeavyTailed(GeneralizationBound):
     """Risk of a net whose large weights are those of the given net and whose others are Gaussian noise.
 
         R(h) <= Bin+( errors of h, n, delta P(h)/N ),
-        ln 1/P(h) = sum over layers of ln(D + 1) + ln C(D, q) + (bits q + 32) ln 2 + bits (biases) ln 2
+        ln 1/P(h) = ln 2 + sum over layers of ln(D + 1) + ln C(D, q) + (bits q + 32) ln 2 + bits (biases) ln 2
 
     for q of D entries kept. The net certified is h, the one built: with the kept values rounded, mean and spread of
-    the noise rounded to 16 bits, and its own errors counted. The threshold that picked the kept entries is no part of
-    the message: the reader does not need it, and so it may be chosen by looking, free of charge.
+    the noise rounded to 16 bits, and its own errors counted, in exact arithmetic: one that rounding leaves open counts.
+    The threshold that picked the kept entries is no part of the message: the reader does not need it, and so it may be
+    chosen by looking, free of charge. Whether values have 16 bits or 32 is the first ln 2.
 
     Parameters
     ----------
@@ -117,7 +121,7 @@ class HeavyTailed(GeneralizationBound):
     Raises
     ------
     InvalidParameter
-        If a parameter is out of its range.
+        If a parameter is out of its range, or outputs could overflow.
     UnsupportedLayer
         On evaluation, for a net that is not fully connected.
 
@@ -135,9 +139,10 @@ class HeavyTailed(GeneralizationBound):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not len(self.multiples) or not all(m >= 0.0 for m in self.multiples):
-            raise InvalidParameter(f"multiples must hold at least one value, none below 0, got {self.multiples!r}.")
-        if self.value_bits not in FLOATS:
+        object.__setattr__(self, "multiples", listed("multiples", self.multiples))
+        if not all(m >= 0.0 for m in self.multiples):
+            raise InvalidParameter(f"multiples must hold no number below 0, got {self.multiples!r}.")
+        if self.value_bits not in tuple(FLOATS):
             raise InvalidParameter(f"value_bits must be one of {tuple(FLOATS)}, got {self.value_bits!r}.")
         positive_int("seeds", self.seeds)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
@@ -147,6 +152,7 @@ class HeavyTailed(GeneralizationBound):
         """Build the net for every multiple and report the smallest bound; rounded up."""
         own = fully_connected(net)
         x, y = evidence(own, x, y)
+        own.require_finite(x)
         n, first, candidates = len(x), min(len(x), _FIRST), []
         confidence = (math.log(self.seeds) - math.log(self.delta)) * _UP
         for multiple in self.multiples:
@@ -155,7 +161,7 @@ class HeavyTailed(GeneralizationBound):
             errors = round(count_errors(built.net, x[:first], y[:first]) * n / first)
             candidates.append((tail_inverse(errors, n, -(confidence + nats) * _UP), nats, multiple, built))
         _, nats, multiple, built = min(candidates, key=lambda c: c[:3])
-        errors = count_errors(built.net, x, y)
+        errors = feed_forward(built.net).count_errors(x, y)
         value = tail_inverse(errors, n, -(confidence + nats) * _UP)
         levels = [tail_inverse(errors, n, -paid * _UP) for paid in (confidence, confidence + built.weight_nats)]
         entries = sum(layer.weight.size for layer in own.layers)
@@ -165,14 +171,14 @@ class HeavyTailed(GeneralizationBound):
             delta=self.delta,
             theorem="shin2021_heavy_tail",
             chance=chance(y),
-            premises=(IID, SHAPE, self._seeded(), _PAID),
+            premises=(IID, SHAPE, ROUNDING, self._seeded(), _PAID),
             facts={
                 "multiple": multiple,
                 "kept": built.kept,
                 "kept_share": built.kept / entries,
                 "nats": nats,
                 "errors": errors,
-                "errors_of_the_net_given": count_errors(own, x, y),
+                "errors_of_the_net_given": feed_forward(own).count_errors(x, y),
                 "n": n,
             },
         )
@@ -189,5 +195,6 @@ class HeavyTailed(GeneralizationBound):
 _PAID = Premise(
     text="whatever of the net depends on the data is in the message",
     status=Status.CHECKED,
-    evidence="by construction: places and values of the kept weights, all biases, mean and spread of the noise",
+    evidence="by construction: bits of a value, places and values of the kept weights, all biases, mean and spread of "
+    "the noise",
 )

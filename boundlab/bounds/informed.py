@@ -18,12 +18,13 @@ from boundlab.bounds.generalization_bound import (
     count_errors,
     evidence,
 )
-from boundlab.bounds.gibbs import Gibbs, gibbs_bound
+from boundlab.bounds.gibbs import Gibbs, gibbs_bound, width_nats
 from boundlab.bounds.informed_priors import break_even_risk
 from boundlab.concentration.binomial import upper_limit
+from boundlab.nets.given_points import fingerprints
 from boundlab.nets.module_net import ModuleNet
 from boundlab.network import Network
-from boundlab.promises import Bound, Premise, Status
+from boundlab.promises import Bound, Premise, Status, contaminated
 
 
 @implements("boundlab_data_dependent_prior", "boundlab_gaussian_posterior", "boundlab_gibbs_monte_carlo")
@@ -34,7 +35,7 @@ class InformedPrior(GeneralizationBound):
     As `Gibbs` in its kl form, with N(prior, p_t^2) for the prior, and n = all examples but the first m: only those are
     counted, though the net itself may have been trained on all. Whoever holds n examples back may as well test the
     prior's net on them: ``facts["test_set_bound"]`` is what that gives, at the same delta, for one fixed net, and
-    ``facts["break_even_risk"]`` is the Gibbs risk at which this bound would catch up.
+    ``facts["break_even_risk"]`` is the limit of the Gibbs risk at which this bound would catch up.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ class InformedPrior(GeneralizationBound):
     InvalidParameter
         If an argument is out of its range, or, when called, if no example is left or the two nets do not match.
     PremiseViolated
-        When called with a module that holds real numbers outside of its parameters: batch norms have to be folded.
+        When called with a module that holds numbers outside of its parameters: batch norms have to be folded.
 
     Notes
     -----
@@ -92,6 +93,7 @@ class InformedPrior(GeneralizationBound):
 
     def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
         """Bound the Gibbs risk from the examples that the prior has not seen, and test the prior's net on them."""
+        early = set(fingerprints(np.asarray(x)[: self.prior_examples]))
         x, y = self._rest(net, x, y)
         n, method = len(x), self._gibbs()
         posterior, losses = gibbs_losses(
@@ -105,17 +107,22 @@ class InformedPrior(GeneralizationBound):
             centre=self.prior,
         )
         errors = count_errors(self.prior, x, y)
-        found = gibbs_bound(method, posterior, losses, n=n, chance=chance(y))
+        found = gibbs_bound(method, posterior, losses, x, chance=chance(y), widths=width_nats(net))
+        again = sum(digest in early for digest in fingerprints(x))
         trained = Premise(
-            text=f"the prior's net depends on the first {self.prior_examples} examples alone",
-            status=Status.ASSUMED,
-            evidence="a property of how it was trained, which the nets do not show",
+            text=f"the prior's net depends on the first {self.prior_examples} examples alone, on none of the others",
+            status=Status.VIOLATED if contaminated(again, n) else Status.ASSUMED,
+            evidence="how it was trained the nets do not show; "
+            f"{again} of the other {n} inputs are also among the first {self.prior_examples}",
+            numbers={"repeated": float(again)},
         )
         rival = {
             "prior_examples": self.prior_examples,
             "test_set_errors": errors,
             "test_set_bound": upper_limit(errors, n, self.delta),
-            "break_even_risk": break_even_risk(errors, posterior.complexity, n, self.delta),
+            "break_even_risk": break_even_risk(
+                errors, found.facts["nats"], n, self.delta, delta_sample=found.facts["delta_sample"]
+            ),
         }
         return replace(found, premises=(*found.premises, trained), facts=dict(found.facts) | rival)
 

@@ -15,7 +15,9 @@ _UP = 1.0 + 1e-14  # past the error of a handful of roundings
 
 
 @implements("boundlab_data_dependent_prior")
-def break_even_risk(rival_errors: int, divergence: float, n: int, delta: float) -> float:
+def break_even_risk(
+    rival_errors: int, divergence: float, n: int, delta: float, *, delta_sample: float | None = None
+) -> float:
     """The largest r(Q) at which the PAC-Bayes-kl bound on n held-out examples is at most the test-set bound on them.
 
     The rival is trained on the prior's examples alone and errs on `rival_errors` of the n. At an equal error the
@@ -31,6 +33,8 @@ def break_even_risk(rival_errors: int, divergence: float, n: int, delta: float) 
         Examples that the prior has not seen.
     delta : float
         In (0, 1), the same for both.
+    delta_sample : float, optional
+        What is left of delta for the PAC-Bayes bound, where some of it went into an estimate of r(Q).
 
     Returns
     -------
@@ -53,7 +57,7 @@ def break_even_risk(rival_errors: int, divergence: float, n: int, delta: float) 
         middle = 0.5 * (low + high)
         if middle in (low, high) or high - low < 1e-12:
             return low
-        if pac_bayes_kl(middle, divergence, n, delta) <= rival:
+        if pac_bayes_kl(middle, divergence, n, delta_sample or delta) <= rival:
             low = middle
         else:
             high = middle

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from boundlab._errors import positive, positive_int, share
+from boundlab._errors import InvalidParameter, positive, positive_int, share
 from boundlab.bounds.generalization_bound import (
     IID,
     GeneralizationBound,
@@ -98,6 +98,12 @@ def _log(value: float) -> float:
     return math.log(value) if value > 0 else -math.inf
 
 
+def _inverse_square(value: float) -> float:
+    """Return 1/value², infinite where the value is not positive, or too small."""
+    inverse = 1.0 / value if value > 0 else math.inf
+    return inverse * inverse
+
+
 MEASURES: tuple[Measure, ...] = (
     Measure(
         name="parameters",
@@ -109,7 +115,7 @@ MEASURES: tuple[Measure, ...] = (
         name="inverse margin",
         formula="1/gamma²",
         source="Jiang et al. (2020), as we understand the paper",
-        of=lambda t: 1.0 / t.margin**2 if t.margin > 0 else math.inf,
+        of=lambda t: _inverse_square(t.margin),
     ),
     Measure(
         name="product of spectral norms over margin",
@@ -188,7 +194,7 @@ def complexity_measures(net: Subject, x: Any, y: Any, *, rng: int = 0) -> dict[s
     Raises
     ------
     InvalidParameter
-        If the examples do not fit.
+        If the examples do not fit, or rng is no whole number of at least 0.
     UnsupportedLayer
         If the net is no chain of operators.
 
@@ -248,6 +254,8 @@ def flatness(
         If a number is out of its range.
     """
     share("loss", loss)
+    if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)) or rng < 0:
+        raise InvalidParameter(f"rng must be a whole number of at least 0, got rng={rng!r}.")
     x, y = x[: positive_int("points", points)], y[:points]
     at_rest = misclassified(net(x), y)
     seeds = np.random.SeedSequence(rng).spawn(positive_int("draws", draws))
@@ -343,9 +351,9 @@ class AroraCapacity(GeneralizationBound):
         x, y = evidence(net, x, y)
         margin = float(np.quantile(found.margins, 0.1))
         cushions, interlayer, contraction = noise_stability(own, x[: self.points])
-        largest = float(np.linalg.norm(own(x), axis=1).max())
+        largest = float(_sizes(own(x)).max())
         stable = min(margin, *cushions, *interlayer) > 0.0 and math.isfinite(contraction)
-        spread = math.fsum((a * b) ** -2.0 for a, b in zip(cushions, interlayer, strict=True)) if stable else math.inf
+        spread = sum(_inverse_square(a) * _inverse_square(b) for a, b in zip(cushions, interlayer, strict=True))
         depth = len(own.layers)
         capacity = contraction * depth * largest * math.sqrt(spread / found.n) / margin if stable else math.inf
         loss = int(np.searchsorted(found.margins, margin, side="right")) / found.n
@@ -408,7 +416,9 @@ def _augmented(weight: np.ndarray, bias: np.ndarray, *, last: bool) -> np.ndarra
 
 
 def _sizes(rows: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(rows, axis=1)
+    """The Euclidean norm of each row; divided by its largest entry first, its squares do not overflow."""
+    top = np.maximum(np.abs(rows).max(axis=1), np.finfo(np.float64).tiny)
+    return np.linalg.norm(rows / top[:, None], axis=1) * top
 
 
 def _smallest(top: np.ndarray, bottom: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 
 A fully connected net is drawn anew for each point, layer by layer, and counts as an error unless it is right in exact
 arithmetic. Any other module is drawn as a whole, rounded to its own precision, and judged on a few points. Every
-parameter takes noise; a buffer of real numbers, such as the statistics of a batch norm, would stay outside of the
+parameter takes noise; a buffer of numbers, such as the statistics of a batch norm, would stay outside of the
 posterior and is refused.
 """
 
@@ -13,15 +13,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boundlab._errors import InvalidParameter, PremiseViolated
 from boundlab._theory import implements
-from boundlab.nets.given_points import tensor
+from boundlab.nets.given_points import run
 from boundlab.nets.module_net import ModuleNet
 from boundlab.nets.toy import one_thread
+from boundlab.nets.unnamed_numbers import unnamed_numbers
 from boundlab.network import Layer, Network, misclassified
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class NoisyNetwork:
     """A fully connected net with noise on its weights and biases: a fresh net for each point, in exact arithmetic."""
 
     search_pairs = 1_024
+    coins = True  # losses are 0 or 1
 
     def __init__(self, net: Network) -> None:
         """Take the tensors apart."""
@@ -97,16 +99,15 @@ class NoisyModule:
     """Any torch module with noise on all of its parameters: one net for a few points, in the module's precision."""
 
     search_pairs = 512
+    coins = False  # losses are shares of errors
 
     def __init__(self, net: ModuleNet) -> None:
         """Refuse what the noise would not reach."""
         import torch
 
         self.net = net
-        outside = [name for name, b in net.module.named_buffers() if _real(b)]
-        for name, m in net.module.named_modules():
-            outside += [f"{name}.{own}".lstrip(".") for own, t in vars(m).items() if _real(t)]
-        if outside:
+        outside = [name for name, b in net.module.named_buffers() if b.numel()]
+        if outside := outside + unnamed_numbers(net.module):
             raise PremiseViolated(
                 "every number that the data may have shaped must lie inside the posterior, got "
                 f"{', '.join(outside[:6])}{' ...' if len(outside) > 6 else ''} outside of it; "
@@ -140,9 +141,7 @@ class NoisyModule:
             drawn = zip(self.tensors, self.rounded(with_noise(self.tensors, stds, rng)), strict=True)
             chosen = rng.choice(len(x), size=points, replace=False)
             with one_thread(), torch.inference_mode():
-                outputs = torch.func.functional_call(
-                    self.net.module, dict(drawn), (tensor(self.net.module, x[chosen]),)
-                )
+                outputs = run(self.net.module, x[chosen], dict(drawn))
             found[k] = misclassified(outputs.double().numpy(), y[chosen]) / points
         return found
 
@@ -171,7 +170,7 @@ def noisy_net(net: Network | ModuleNet) -> NoisyNetwork | NoisyModule:
 
 def with_noise(tensors: Mapping[str, np.ndarray], stds: Sequence[float], rng: np.random.Generator) -> list[np.ndarray]:
     """Tensors with fresh noise."""
-    return [w + s * rng.standard_normal(w.shape) for w, s in zip(tensors.values(), stds, strict=True)]
+    return [np.asarray(w + s * rng.standard_normal(w.shape)) for w, s in zip(tensors.values(), stds, strict=True)]
 
 
 def coins(purpose: str, seed: int, digest: str) -> np.random.Generator:
@@ -181,10 +180,3 @@ def coins(purpose: str, seed: int, digest: str) -> np.random.Generator:
     text = json.dumps(["boundlab posterior", purpose, int(seed), digest])
     key = hashlib.blake2b(text.encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
-
-
-def _real(value: Any) -> bool:
-    """Whether a buffer or an attribute of a module is a tensor of real numbers."""
-    import torch
-
-    return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex()) and value.numel() > 0

@@ -27,6 +27,7 @@ from boundlab.bounds.generalization_bound import (
     telescope,
 )
 from boundlab.nets.margin import margins
+from boundlab.nets.norms import raised
 from boundlab.nets.operator_chain import Chain, operator_chain
 from boundlab.promises import Bound, Premise, Status
 
@@ -158,13 +159,16 @@ def examples(subject: Subject, x: Any, y: Any) -> Examples:
     Raises
     ------
     InvalidParameter
-        If the points or labels do not fit, or outputs may overflow.
+        If the points or labels do not fit, the shape of a point is not that of the net's example, or outputs may
+        overflow.
     UnsupportedLayer
         If the net is no chain of operators.
     """
     net = classifier(subject)
     chain = operator_chain(net)
     x, y = evidence(net, x, y)
+    if x.shape[1:] != chain.shape:  # a convolution on maps of another size is another matrix
+        raise InvalidParameter(f"points must have the shape of the net's example, {chain.shape}, got {x.shape[1:]}.")
     allowance = chain.rounding(x)
     outputs = chain.net(x)
     return Examples(
@@ -186,7 +190,7 @@ def best_margin(own: np.ndarray, norm: float, steps: int, level: Level, *, nats:
     own : array (n,)
         Margins, rising, rounded down.
     norm : float
-        M, at least the product of norms of the net; 0 for the net that is 0.
+        M, at least the product of norms of the net, raised to 2^-1000 where it is smaller; 0 for the net that is 0.
     steps : int
         Of the grid, to a factor of 2.
     level : callable
@@ -197,13 +201,15 @@ def best_margin(own: np.ndarray, norm: float, steps: int, level: Level, *, nats:
     Raises
     ------
     InvalidParameter
-        If the norm is not finite.
+        If the norm is above 2^1000, or 0 for a net that is not.
     """
-    if not 0.0 <= norm < math.inf:
-        raise InvalidParameter(f"the norm of the net must be finite, got {norm!r}.")
-    scale = norm or 1.0  # the net that is 0 has norm 0 <= 1
-    positive = own[own > 0] / scale
-    ends = (positive[0], positive[-1]) if len(positive) else (1.0, 1.0)
+    positive = own[own > 0]
+    if not 0.0 <= norm <= 2.0**_OCTAVES or (norm == 0.0 and len(positive)):
+        raise InvalidParameter(
+            f"the norm of a net must be at most 2^{_OCTAVES}, and 0 only if the net is, got {norm:g}."
+        )
+    scale = max(norm, 2.0**-_OCTAVES)  # any M that is not below the product will do
+    ends = (float(positive[0]) / scale, float(positive[-1]) / scale) if len(positive) else (1.0, 1.0)
     low, high = (round(steps * min(max(math.log2(max(v, 2.0**-1022)), -_OCTAVES), _OCTAVES)) for v in ends)
     best: Choice | None = None
     for k in range(low - 2, high + 3):
@@ -226,6 +232,12 @@ def best_margin(own: np.ndarray, norm: float, steps: int, level: Level, *, nats:
     if best is None:
         raise InvalidParameter("margins must be finite, got NaN.")
     return best
+
+
+def norm_product(norms: Sequence[float]) -> float:
+    """Return the product of norms, rounded up at every scale: 0 where one of them is 0, at most inf."""
+    parts = [math.frexp(norm) for norm in norms]
+    return raised(math.prod(mantissa for mantissa, _ in parts), sum(exponent for _, exponent in parts))
 
 
 def norm_bound(
@@ -263,7 +275,7 @@ def norm_bound(
             Premise(
                 text="layers without biases, activations positive-homogeneous",
                 status=Status.CHECKED,
-                evidence="biases are weights of a unit that is always 1; norms are those of the matrices with it",
+                evidence="biases are weights of a constant unit; norms are those of the matrices with it",
             ),
             Premise(
                 text="margins are those of the net in exact arithmetic",
@@ -307,7 +319,7 @@ def radius(found: Examples, domain: Domain | None) -> tuple[float, Premise]:
         raise PremiseViolated(
             f"each entry of an input must lie in the domain [{domain[0]:g}, {domain[1]:g}], got {low:g}..{high:g}."
         )
-    top = math.sqrt(found.chain.features * max(abs(domain[0]), abs(domain[1])) ** 2 + 1.0) * _UP
+    top = math.hypot(math.sqrt(found.x.shape[1]) * max(abs(domain[0]), abs(domain[1])), 1.0) * _UP
     shown = f"B for entries in [{domain[0]:g}, {domain[1]:g}], as stated; all n examples lie there"
     return top, Premise(text=text, status=Status.ASSUMED, evidence=shown, numbers={"B": top})
 
@@ -322,7 +334,10 @@ def neurons_by_themselves(found: Examples, argument: str) -> None:
 
 def check_domain(domain: Domain | None) -> None:
     """Raise InvalidParameter unless the domain is None or an interval."""
-    if domain is not None and not (len(domain) == 2 and -math.inf < domain[0] <= domain[1] < math.inf):
+    if domain is None:
+        return
+    ends = np.asarray(domain)
+    if ends.shape != (2,) or ends.dtype.kind not in "iuf" or not -math.inf < ends[0] <= ends[1] < math.inf:
         raise InvalidParameter(f"domain must be an interval (lo, hi), got domain={domain!r}.")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, labels, matrix, positive, positive_int
 from boundlab._theory import implements
+from boundlab.bounds.compressed_class import ROUNDING
 from boundlab.bounds.generalization_bound import (
     IID,
     GeneralizationBound,
@@ -268,11 +269,7 @@ MESSAGE_PREMISES = (
         status=Status.ASSUMED,
         evidence="the format is the one of this version for all data; that no example shaped it cannot be seen in it",
     ),
-    Premise(
-        text="floats are IEEE doubles, rounded to nearest, and sums of products are sums in some order",
-        status=Status.ASSUMED,
-        evidence="a property of the machine that counts the errors: no fast matrix product, no number flushed to 0",
-    ),
+    ROUNDING,
     Premise(
         text="what is done to a point before the net reads it is fixed before the data",
         status=Status.ASSUMED,

@@ -216,7 +216,8 @@ def refined_pinsker(risk: float, divergence: float, n: int, delta: float) -> flo
     '0.0796'
     """
     r, budget = raised(risk), _budget(divergence, n, delta)
-    return (r + math.sqrt(2.0 * r * budget) + 2.0 * budget) * _UP
+    root = math.sqrt(2.0 * r * budget) if r else 0.0  # 0 times inf
+    return (r + root + 2.0 * budget) * _UP
 
 
 @implements("langford2002_gibbs_vote")
@@ -237,12 +238,14 @@ def raised(risk: float | np.floating) -> float:
     """A risk in [0, 1], moved up by the rounding of a quotient k/n in its own precision, float32 say; 0 stays 0."""
     if isinstance(risk, bool) or not isinstance(risk, (int, float, np.integer, np.floating)) or not 0.0 <= risk <= 1.0:
         raise InvalidParameter(f"a risk must be in [0, 1], got {risk!r}.")
+    if isinstance(risk, np.floating) and risk.itemsize > 8:  # a double may lie below it
+        return min(1.0, math.nextafter(float(risk), math.inf)) if risk else 0.0
     return min(1.0, float(np.nextafter(risk, math.inf))) if risk else 0.0
 
 
 def nats(name: str, value: float) -> float:
     """A complexity in nats, at least 0; inf is allowed."""
-    if not float(value) >= 0.0:
+    if not isinstance(value, (int, float, np.integer, np.floating)) or not value >= 0.0:
         raise InvalidParameter(f"{name} must be at least 0 nats, got {name}={value!r}.")
     return float(value)
 

@@ -8,22 +8,33 @@ from typing import Any
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, positive, positive_int, probability
+from boundlab._errors import InvalidParameter, PremiseViolated, positive, positive_int, probability
 from boundlab._theory import implements
 from boundlab.bounds.generalization_bound import (
     IID,
     GeneralizationBound,
     Subject,
+    alone,
     chance,
     classifier,
     count_errors,
     evidence,
     telescope,
 )
-from boundlab.bounds.norm_budgets import Domain, MarginBound, best_margin, check_domain, examples, norm_bound, radius
+from boundlab.bounds.norm_budgets import (
+    Domain,
+    MarginBound,
+    best_margin,
+    check_domain,
+    examples,
+    norm_bound,
+    norm_product,
+    radius,
+)
 from boundlab.bounds.occam import occam_binomial, occam_hoeffding
 from boundlab.concentration.binomial import tail_inverse
 from boundlab.nets.module_net import ModuleNet
+from boundlab.nets.unnamed_numbers import unnamed_numbers
 from boundlab.network import Network
 from boundlab.promises import Bound, Premise, Status
 
@@ -118,7 +129,7 @@ class ParameterCover(MarginBound):
     def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
         """Evaluate the bound at the best margin; rounded up."""
         found = examples(net, x, y)
-        operators, n = found.chain.operators, found.n
+        operators, n = found.chain.balanced, found.n
         largest, premise = radius(found, self.domain)
         parameters = sum(op.parameters for op in operators) + len(operators) - 1
 
@@ -129,7 +140,7 @@ class ParameterCover(MarginBound):
             total = lipschitz_cover_complexity(parameters, slope, n, self.delta, paid=nats)
             return complexity, max(0.0, total - complexity) * _UP
 
-        norm = math.prod(op.spectral for op in operators) * _UP
+        norm = norm_product([op.spectral for op in operators])
         chosen = best_margin(found.margins, norm, self.steps, level)
         facts = {"parameters": parameters, "radius": largest, "depth": len(operators)}
         return norm_bound(
@@ -190,6 +201,7 @@ class StoredBits(GeneralizationBound):
                     status=Status.ASSUMED,
                     evidence="the architecture is not coded; one chosen among M by looking at the data needs delta / M",
                 ),
+                *alone(own, x),
                 Premise(
                     text="the code is fixed before the data, and its lengths satisfy Kraft's inequality",
                     status=Status.CHECKED,
@@ -207,8 +219,19 @@ class StoredBits(GeneralizationBound):
 
 
 def stored_bits(net: Network | ModuleNet) -> int:
-    """Return the bits of all numbers of a net: a module's parameters and buffers, or weights and biases and 1 bit."""
+    """Return the bits of all numbers of a net: a module's parameters and buffers, or weights and biases and 1 bit.
+
+    Raises
+    ------
+    PremiseViolated
+        If a module keeps tensors that are neither: what is stored of it does not hold them.
+    """
     if isinstance(net, ModuleNet):
+        if outside := unnamed_numbers(net.module):
+            raise PremiseViolated(
+                "every number of a net must be a parameter or a buffer for its bits to be counted, got others in "
+                f"{', '.join(outside[:6])}{' ...' if len(outside) > 6 else ''}."
+            )
         stored = (*net.module.parameters(), *net.module.buffers())
         return sum(8 * t.numel() * t.element_size() for t in stored)
     arrays = [a for layer in net.layers for a in (layer.weight, layer.bias)]

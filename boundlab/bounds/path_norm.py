@@ -27,6 +27,8 @@ _UP = 1.0 + 1e-12
 def path_complexity(path: float, depth: int, largest_input: float, dimension: int, n: int) -> float:
     """Return 2^(d-1) phi_1 |x|_inf sqrt(2 ln(2D)/n): the Rademacher complexity of one output under a path-norm budget.
 
+    With D K in the place of D, it holds for K outputs with signs of their own, whose path norms sum to phi_1.
+
     Parameters
     ----------
     path : float
@@ -36,7 +38,7 @@ def path_complexity(path: float, depth: int, largest_input: float, dimension: in
     largest_input : float
         The largest absolute entry of an input.
     dimension : int
-        D, the number of inputs.
+        D, the number of inputs; times the number of outputs.
     n : int
         Examples.
 
@@ -66,7 +68,7 @@ class PathNorm(MarginBound):
 
     Rescaled so that each hidden neuron reads weights of l1 norm 1, the net has phi as the l1 norm of its last layer:
     the l1 bound then holds with phi in the place of a product of norms. The published term, (4/gamma) phi 2^(d-1)
-    |x|_inf sqrt(2 ln(2D)/n) after the step to K outputs, is ``facts["published_complexity"]``.
+    |x|_inf sqrt(2 ln(2DK)/n) after the step to K outputs, is ``facts["published_complexity"]``.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ class PathNorm(MarginBound):
         """Evaluate the bound at the best margin; rounded up."""
         found = examples(net, x, y)
         neurons_by_themselves(found, "the path-norm bound")
-        depth, inputs, column = len(found.chain.operators), found.chain.features + 1, found.column
+        depth, inputs, column = len(found.chain.operators), found.x.shape[1] + 1, found.column
 
         def level(unit: float, nats: float) -> tuple[float, float]:
             complexity = l1_complexity(1.0, depth, column, inputs, found.classes, unit, found.n)
@@ -104,6 +106,6 @@ class PathNorm(MarginBound):
 
         chosen = best_margin(found.margins, found.chain.path_norm, self.steps, level)
         entry = max(1.0, float(found.x.max()), -float(found.x.min()))
-        published = 4.0 / chosen.normalised * path_complexity(1.0, depth, entry, inputs, found.n)
+        published = 4.0 / chosen.normalised * path_complexity(1.0, depth, entry, inputs * found.classes, found.n)
         facts = {"column_norm": column, "depth": depth, "published_complexity": published * _UP}
         return norm_bound(self, found, chosen, "golowich2018_l1", facts=facts)

@@ -15,10 +15,12 @@ import numpy as np
 
 from boundlab._errors import InvalidParameter, positive_int, probability
 from boundlab._theory import implements
+from boundlab.bounds.compressed_class import told
 from boundlab.bounds.generalization_bound import (
     IID,
     GeneralizationBound,
     Subject,
+    alone,
     chance,
     classifier,
     count_errors,
@@ -145,20 +147,23 @@ class SampleCompression(GeneralizationBound):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        nats("message_nats", self.message_nats)
+        told("message_nats", self.message_nats)
         found = np.asarray(self.kept)
         if found.ndim != 1 or (found.size and not np.issubdtype(found.dtype, np.integer)):
             raise InvalidParameter(f"kept must be a row of whole numbers, got {found.dtype} of shape {found.shape}.")
+        if found.size and found.max() > np.iinfo(np.int64).max:
+            raise InvalidParameter(f"kept must hold indices of examples, got {found.max()}.")
         if len(np.unique(found)) != len(found):
             repeats = len(found) - len(np.unique(found))
             raise InvalidParameter(f"kept must name no example twice, got {repeats} repeats.")
         if found.size and found.min() < 0:
             raise InvalidParameter(f"kept must hold indices of at least 0, got {found.min()}.")
+        object.__setattr__(self, "kept", found.astype(np.int64))  # a copy: the caller's may change
 
     def __call__(self, net: Subject, x: Any, y: Any) -> Bound:
         """Count errors on the examples that were not kept, and invert the tail at the price of naming the others."""
-        x, y = evidence(net, x, y)
-        n, kept = len(x), np.asarray(self.kept, dtype=np.int64)
+        own, (x, y) = classifier(net), evidence(net, x, y)
+        n, kept = len(x), np.asarray(self.kept)
         k = len(kept)
         if k >= n or (k and kept.max() >= n):
             raise InvalidParameter(
@@ -166,7 +171,7 @@ class SampleCompression(GeneralizationBound):
             )
         others = np.ones(n, dtype=bool)
         others[kept] = False
-        errors = count_errors(classifier(net), x[others], y[others])
+        errors = count_errors(own, x[others], y[others])
         confidence = math.log(self.delta) * (1.0 + 1e-14)
         named = confidence - (log_choices(n, k, ordered=self.ordered) + size_nats(k)) * (1.0 + 1e-14)
         value = sample_compression(errors, k, n, self.delta, message=self.message_nats, ordered=self.ordered)
@@ -192,6 +197,7 @@ class SampleCompression(GeneralizationBound):
                     status=Status.CHECKED if self.ordered else Status.ASSUMED,
                     evidence="not needed: the order is paid for" if self.ordered else "stated by ordered=False",
                 ),
+                *alone(own, x),
             ),
             facts={
                 "kept": k,

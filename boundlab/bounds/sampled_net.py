@@ -2,7 +2,8 @@
 
 Row by row m edges are drawn with replacement in proportion to |w_j|; the counts, with the signs of the weights and one
 scale, are the row of the net. The law Q of the counts may depend on the data in any way. What is drawn is determined by
-Q itself: its coins are a hash of it, so that nobody can draw twice without changing Q.
+Q itself: its coins are a hash of it and of a counter. Whoever does not like a draw may ask for another one, or another
+law for its own, and keep the best: every draw pays ln 2^64, for more laws than anybody can hash.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,11 @@ from boundlab.nets.net_message import decode, encode
 from boundlab.nets.on_codebook import scale_levels
 from boundlab.promises import Bound, Premise, Status
 
+LAWS = 2**64
+"""N: laws, by their counters too, of which any rule may keep one; fewer can be hashed by anybody."""
 DRAWS = 2**26
-"""The most draws that a reader of a law makes."""
-FORMAT = b"boundlab sampled net 1"
+"""The most edges that a law draws."""
+FORMAT = b"boundlab sampled net 2"
 """Part of what the coins are a hash of: another format would be another draw."""
 _RESOLUTION = 1 << 14  # the largest frequency of a row
 _UP = 1.0 + 1e-14
@@ -43,16 +46,42 @@ class SampledLaw:
     """Q: for each layer how often each edge is drawn, the number of draws of a row, and all that is not drawn.
 
     `frequencies` is a chain whose layers hold, in the place of counts, whole frequencies with the signs of the weights:
-    a row draws edge j with probability |f_j| / sum |f|. `norms` are the draws m of each layer's rows.
+    a row draws edge j with probability |f_j| / sum |f|. `norms` are the draws m of each layer's rows. `counter` tells
+    apart the draws that one law may be asked for. Nothing else does: each Q is written in one way only.
+
+    Raises
+    ------
+    InvalidParameter
+        If the frequencies of a row have a common divisor, a layer that draws nothing has m > 1, a row that draws
+        nothing has a scale, or all rows together draw more than 2^26 edges.
     """
 
     frequencies: FeedForward
     norms: tuple[int, ...]
+    counter: int = 0
+
+    def __post_init__(self) -> None:
+        layers = self.frequencies.layers
+        if {type(layer) for layer in layers} != {PyramidLayer} or len(layers) != len(self.norms) or min(self.norms) < 1:
+            raise InvalidParameter(
+                f"a law must have draws for each of its {len(layers)} layers, got {len(self.norms)} numbers of them."
+            )
+        draws = 0
+        for law, m in zip(self._laws, self.norms, strict=True):
+            alive = law.z.any(axis=1)
+            if np.any(np.gcd.reduce(law.z[alive], axis=1) > 1) or law.levels[~alive].any() or m > 1 > alive.sum():
+                raise InvalidParameter(
+                    "a law must be in lowest terms: frequencies of a row without a common divisor, one draw and no "
+                    "scale where there are none, got others."
+                )
+            draws += m * int(alive.sum())
+        if draws > DRAWS:
+            raise InvalidParameter(f"a law must make up to {DRAWS} draws, got {draws}.")
 
     @property
     def data(self) -> bytes:
-        """The law as bytes, `read_law` reads it: how many norms, the norms, the message of the frequencies."""
-        head = np.array([len(self.norms), *self.norms], "<u4").tobytes()
+        """The law as bytes, `read_law` reads it: counter, how many norms, the norms, the message of the frequencies."""
+        head = np.array([self.counter, len(self.norms), *self.norms], "<u4").tobytes()
         return head + encode(self.frequencies).data
 
     def drawn(self) -> FeedForward:
@@ -62,8 +91,9 @@ class SampledLaw:
     @property
     def numbers(self) -> bytes:
         """All that the law says, as whole numbers of 64 bits: the same on every machine, however it is compressed."""
-        parts = [np.array([len(self.norms), *self.norms], "<i8").tobytes()]
-        kinds = [(op.kind, sorted((k, v) for k, v in vars(op).items() if k != "layer")) for op in self.frequencies.ops]
+        parts = [np.array([self.counter, len(self.norms), *self.norms], "<i8").tobytes()]
+        sizes = [{k: np.array(v).tolist() for k, v in vars(op).items() if k != "layer"} for op in self.frequencies.ops]
+        kinds = [(op.kind, sorted(own.items())) for op, own in zip(self.frequencies.ops, sizes, strict=True)]
         parts.append(repr(kinds).encode())
         for law in self._laws:
             parts += [np.array(law.z.shape, "<i8").tobytes(), law.z.astype("<i8").tobytes()]
@@ -98,22 +128,13 @@ def read_law(data: bytes, features: int) -> SampledLaw:
     Raises
     ------
     InvalidParameter
-        If they are none.
+        If they are none, or not in the one form that `SampledLaw` asks for.
     """
-    count = int.from_bytes(data[:4], "little")
-    if count > 10_000 or len(data) < 4 + 4 * count:
+    counter, count = (int.from_bytes(data[k : k + 4], "little") for k in (0, 4))
+    if count > 10_000 or len(data) < 8 + 4 * count:
         raise InvalidParameter(f"a law must hold the draws of each layer and a message, got {len(data)} bytes.")
-    norms = tuple(int(m) for m in np.frombuffer(data[4 : 4 + 4 * count], "<u4"))
-    law = SampledLaw(frequencies=decode(data[4 + 4 * len(norms) :], features).net, norms=norms)
-    kinds = [type(layer) for layer in law.frequencies.layers]
-    if len(kinds) != count or set(kinds) != {PyramidLayer} or min(norms) < 1:
-        raise InvalidParameter(
-            f"a law must have draws for each of its {len(kinds)} layers, got {count} numbers of them."
-        )
-    draws = sum(m * len(layer.weight) for m, layer in zip(norms, law.frequencies.layers, strict=True))
-    if draws > DRAWS:
-        raise InvalidParameter(f"a law must make up to {DRAWS} draws, got {draws}.")
-    return law
+    norms = tuple(int(m) for m in np.frombuffer(data[8 : 8 + 4 * count], "<u4"))
+    return SampledLaw(frequencies=decode(data[8 + 4 * count :], features).net, norms=norms, counter=counter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +142,6 @@ class SampledDraw(MeasuredNet):
     """The net that a law drew, at the price of that draw."""
 
     law: SampledLaw
-    draws: int = 1  # N, of laws that could have been chosen by what they drew
 
     @property
     def log_ratio(self) -> float:
@@ -130,22 +150,22 @@ class SampledDraw(MeasuredNet):
         return math.fsum(parts) + 1e-14 * math.fsum(map(abs, parts))
 
     def value(self, delta: float) -> float:
-        """kl^-1(k/n, (ln Q/P + ln(N xi(n)/delta))/n), rounded up."""
-        return single_draw(self.errors / self.n, self.log_ratio, self.n, delta, draws=self.draws)
+        """kl^-1(k/n, (ln Q/P + ln(N xi(n)/delta))/n) with N = 2^64, rounded up."""
+        return single_draw(self.errors / self.n, self.log_ratio, self.n, delta, draws=LAWS)
 
 
 @implements("rivasplata2020_single_draw", "boundlab_bits_back", "boundlab_hashed_draw", "boundlab_certain_margins")
 @dataclass(frozen=True, kw_only=True)
 class SampledNet(GeneralizationBound):
-    """Risk of one coreset of the net, drawn once by a hash of its own law.
+    """Risk of one coreset of the net, drawn by a hash of its own law.
 
-    With probability at least 1 - delta over the n examples and the draw
+    With probability at least 1 - delta over the n examples and the draws, for all of N = 2^64 draws
 
         R(h) <= kl^-1( r(h), (ln Q(h)/P(h) + ln(N xi(n)/delta)) / n ),      P(h) = 256^-bytes of the message of h
 
-    Numbers of draws are searched for on the first examples, with coins of their own. Scales, biases, signs, numbers of
-    draws and sizes are functions of the data and cost what the message takes; the counts cost ln Q/P, message less
-    surprise. The net certified is the one drawn: `drawn` returns it.
+    Numbers of draws are searched for on the first examples, then the best of `tries` draws of one law is kept. Scales,
+    biases, signs, numbers of draws and sizes are functions of the data and cost what the message takes; the counts cost
+    ln Q/P, message less surprise. The net certified is the one drawn: `drawn` returns it.
 
     Parameters
     ----------
@@ -153,15 +173,15 @@ class SampledNet(GeneralizationBound):
         In (0, 1).
     points, trials : int
         How many examples the search looks at, how many numbers of draws it tries.
-    draws : int
-        N >= 1: how many laws, this one included, are drawn from before one of their nets is chosen, by any rule.
+    tries : int
+        How many draws of the law that is found are looked at; all of them are paid.
     name : str
         What a table calls it.
 
     Raises
     ------
     InvalidParameter
-        If delta, points or trials are out of range.
+        If delta, points, trials or tries are out of range.
 
     Notes
     -----
@@ -171,13 +191,13 @@ class SampledNet(GeneralizationBound):
     name: str = "single draw, sampled coreset"
     points: int = 5_000
     trials: int = 40
-    draws: int = 1
+    tries: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_int("points", self.points)
         positive_int("trials", self.trials)
-        positive_int("draws", self.draws)
+        positive_int("tries", self.tries)
 
     def drawn(self, net: Subject | FeedForward, x: Any, y: Any) -> SampledDraw:
         """Find the law, draw the net, count its errors."""
@@ -185,24 +205,27 @@ class SampledNet(GeneralizationBound):
         inner, first = behind_front(chain, x[: self.points])
         labels = y[: self.points]
 
-        def value(place: tuple[int, ...]) -> float:
-            law = law_of(inner, [NORMS[k] for k in place])
-            found = law.draw(_coins(b"search" + repr(place).encode()))
+        def at(place: tuple[int, ...]) -> SampledLaw:
+            return law_of(chain, [NORMS[k] for k in place])
+
+        def value(law: SampledLaw) -> float:
+            found = inner.with_layers(law.drawn().layers)
             return SampledDraw.estimate(found, first, labels, len(x), law=law).value(self.delta)
 
-        places = len(chain.layers)
-        best = descend(value, (14,) * places, (len(NORMS),) * places, self.trials)
-        law = law_of(chain, [NORMS[k] for k in best])
-        return SampledDraw.of(law.drawn(), x, y, law=law, draws=self.draws)
+        places, rows = len(chain.layers), sum(len(layer.weight) for layer in chain.layers)
+        top = max(1, sum(m * rows <= DRAWS for m in NORMS))  # norms that all rows can have
+        best = at(descend(lambda place: value(at(place)), (min(14, top - 1),) * places, (top,) * places, self.trials))
+        law = min((replace(best, counter=k) for k in range(self.tries)), key=value)
+        return SampledDraw.of(law.drawn(), x, y, law=law)
 
     def __call__(self, net: Subject | FeedForward, x: Any, y: Any) -> Bound:
-        """Find the law, draw once, and evaluate the bound; rounded up."""
+        """Find the law, draw, and evaluate the bound; rounded up."""
         return self.bound_of(self.drawn(net, x, y))
 
     def bound_of(self, drawn: SampledDraw) -> Bound:
         """The bound of a net that was drawn before."""
         n, ratio = drawn.n, drawn.log_ratio
-        empty = single_draw(drawn.errors / n, 0.0, n, self.delta, draws=drawn.draws)
+        empty = single_draw(drawn.errors / n, 0.0, n, self.delta, draws=LAWS)
         return Bound(
             name=self.name,
             terms=telescope(
@@ -214,10 +237,10 @@ class SampledNet(GeneralizationBound):
             premises=(
                 *MESSAGE_PREMISES,
                 Premise(
-                    text=f"at most {drawn.draws} laws were asked for their draw before this one was kept",
+                    text="fewer than 2^64 laws were asked for their draw, by anybody, before this one was kept",
                     status=Status.ASSUMED,
-                    evidence="the coins are a hash of the law, taken to be as good as any, so that a second draw needs "
-                    "a second law; how many were looked at is the user's word",
+                    evidence="the coins are a hash of the law and its counter, taken to be as good as any; 2^64 draws "
+                    "are paid, more than can be made",
                 ),
             ),
             facts={
@@ -226,7 +249,7 @@ class SampledNet(GeneralizationBound):
                 "log_probability": drawn.law.log_probability(drawn.message.net),
                 "log_xi": log_xi(n),
                 "occam_of_the_outcome": (drawn.message.nats - math.log(self.delta)) * _UP,
-                "draws": drawn.draws,
+                "log_laws": math.log(LAWS),
                 "errors": drawn.errors,
                 "n": n,
             },
@@ -234,15 +257,20 @@ class SampledNet(GeneralizationBound):
 
 
 def law_of(net: FeedForward, norms: list[int]) -> SampledLaw:
-    """Frequencies in proportion to |w_j|, the largest of a row at 2^14; scales |w|_1 / m and biases on their grids."""
+    """Frequencies in proportion to |w_j|, in lowest terms; scales |w|_1 / m and biases on their grids.
+
+    The largest frequency of a row is 2^14, or what a common divisor leaves of it; m is 1 where no row draws anything.
+    """
     layers = []
     for own, m in zip(net.layers, norms, strict=True):
         size = np.abs(own.weight)
         top = size.max(axis=1, keepdims=True)
-        f = np.rint(np.divide(size * _RESOLUTION, top, out=np.zeros_like(size), where=top > 0)).astype(np.int64)
+        f = np.rint(_RESOLUTION * np.divide(size, top, out=np.zeros_like(size), where=top > 0)).astype(np.int64)
+        f //= np.maximum(np.gcd.reduce(f, axis=1, keepdims=True), 1)
         z = np.where(own.weight < 0, -f, f)
         layers.append(PyramidLayer(z=z, levels=scale_levels(own.weight, m), bias=SCALES.nearest(own.bias)))
-    return SampledLaw(frequencies=net.with_layers(layers), norms=tuple(norms))
+    drawn = tuple(m if layer.z.any() else 1 for layer, m in zip(layers, norms, strict=True))
+    return SampledLaw(frequencies=net.with_layers(layers), norms=drawn)
 
 
 def _draw(law: PyramidLayer, m: int, coins: Iterator[np.ndarray]) -> PyramidLayer:

@@ -80,7 +80,7 @@ def single_draw_catoni(
     >>> f"{single_draw_catoni(0.0271, 1908.0 + 49.9, 60_000, 0.05, [1.0, 1.25, 1.5]):.4f}"
     '0.0903'
     """
-    if not betas:
+    if not len(betas):
         raise InvalidParameter("betas must hold at least one temperature, got none.")
     # Any pair of a divergence and a level with the same sum gives the same bound: keep the divergence at 0 or above.
     total = _total(_ratio(log_ratio), _confidence(delta, draws), -math.log(2.0))
@@ -147,7 +147,7 @@ def _square(distance: np.ndarray, std: np.ndarray) -> np.ndarray:
 def _sum_up(parts: list[np.ndarray]) -> float:
     """The sum of all terms, exactly rounded, plus an allowance for the error of each term."""
     terms = np.concatenate(parts)
-    if not np.isfinite(terms).all():
+    if not np.isfinite(terms).all() or not np.isfinite(terms.sum()):
         raise InvalidParameter("each squared distance must stay below 1e308 standard deviations, got an overflow.")
     return math.fsum(terms) + _TERM * math.fsum(np.abs(terms)) + 1e-300
 

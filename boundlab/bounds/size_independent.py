@@ -18,6 +18,7 @@ from boundlab.bounds.norm_budgets import (
     examples,
     neurons_by_themselves,
     norm_bound,
+    norm_product,
     rademacher_confidence,
     row,
 )
@@ -28,10 +29,10 @@ _UP = 1.0 + 1e-12
 
 @implements("golowich2018_frobenius")
 def frobenius_complexity(frobenius: Sequence[float], data_norm: float, classes: int, gamma: float, n: int) -> float:
-    """Return (4/gamma) sqrt(K) prod |W_i|_F |X|_F sqrt((1 + s)² + 2 + 2/s)/n, s = sqrt(2 d ln 2), d layers, K classes.
+    """Return (4/gamma) sqrt(K) prod |W_i|_F |X|_F sqrt((1 + s)² + 2 + 2/s)/n, s = sqrt(2 (d - 1) ln 2), K classes.
 
     1 + s would do in the Rademacher complexity of one output; the margin of K outputs costs a vector contraction with
-    sqrt(K) and a second moment of the supremum, which is the root.
+    sqrt(K) and a second moment of the supremum, which is the root: 1 for d = 1 layer.
 
     Raises
     ------
@@ -40,12 +41,12 @@ def frobenius_complexity(frobenius: Sequence[float], data_norm: float, classes: 
 
     Notes
     -----
-    Source: Golowich, Rakhlin and Shamir (2018), arXiv:1712.06541, Theorem 1, as we understand the paper; the step to K
-    outputs is ours, ``proofs_checks/golowich2018_frobenius.py``.
+    Source: Golowich, Rakhlin and Shamir (2018), arXiv:1712.06541, Theorem 1, as we understand the paper, with d for our
+    d - 1; that and the step to K outputs are ours, ``proofs_checks/golowich2018_frobenius.py``.
     """
     f, size = row("frobenius", frobenius), positive_int("n", n)
-    s = math.sqrt(2.0 * len(f) * math.log(2.0))
-    factor = math.sqrt((1.0 + s) ** 2 + 2.0 + 2.0 / s)
+    s = math.sqrt(2.0 * (len(f) - 1) * math.log(2.0))
+    factor = math.sqrt((1.0 + s) ** 2 + 2.0 + 2.0 / s) if s else 1.0
     single = factor * float(np.prod(f)) * positive("data_norm", data_norm) / size
     return 4.0 / positive("gamma", gamma) * math.sqrt(positive_int("classes", classes)) * single * _UP
 
@@ -102,8 +103,9 @@ class FrobeniusNorm(MarginBound):
         R_0 <= r_gamma + (4/gamma) sqrt(K) prod |A_i|_F |X|_F sqrt((1 + s)² + 2 + 2/s)/n
                + 3 sqrt((ln(2/delta) + nats)/(2n))
 
-    with s = sqrt(2 d ln 2), d layers and K classes. The class is that of nets with prod |A_i|_F <= 1; `nats` pay for
-    gamma/prod |A_i|_F, one of 2^(k/steps). |X|_F is that of the examples.
+    with s = sqrt(2 (d - 1) ln 2), d layers and K classes; the root is 1 for d = 1. The class is that of nets with
+    prod |A_i|_F <= 1; `nats` pay for gamma/prod |A_i|_F, one of 2^(k/steps). |X|_F is that of the examples. The value
+    of the constant unit behind each layer is the best for this net, at no cost: the class holds them all.
 
     Parameters
     ----------
@@ -134,14 +136,14 @@ class FrobeniusNorm(MarginBound):
         """Evaluate the bound at the best margin; rounded up."""
         found = examples(net, x, y)
         neurons_by_themselves(found, "the Frobenius bound")
-        operators, size = found.chain.operators, found.frobenius
+        operators, size = found.chain.balanced, found.frobenius
         ones = [1.0] * len(operators)
 
         def level(unit: float, nats: float) -> tuple[float, float]:
             complexity = frobenius_complexity(ones, size, found.classes, unit, found.n)
             return complexity, rademacher_confidence(found.n, self.delta, paid=nats)
 
-        norm = math.prod(op.frobenius for op in operators) * _UP
+        norm = norm_product([op.frobenius for op in operators])
         chosen = best_margin(found.margins, norm, self.steps, level)
         facts = {"data_norm": size, "depth": len(operators)}
         return norm_bound(self, found, chosen, "golowich2018_frobenius", facts=facts)
@@ -152,9 +154,11 @@ class FrobeniusNorm(MarginBound):
 class L1Norm(MarginBound):
     """Risk from the margins and the product of l1 norms: the largest row of each hidden layer, all of the last.
 
-        R_0 <= r_gamma + (4/gamma) M |X|_(2,inf) sqrt(2 (d ln 2 + ln(D K)))/n + 3 sqrt((ln(2/delta) + nats)/(2n))
+        R_0 <= r_gamma + (4/gamma) M |X|_(2,inf) sqrt(2 (d ln 2 + ln(D K)))/n + 3 sqrt((ln(2/delta) + nats)/(2n)),
+        M = |W_d|_(1,1) m_(d-1) + |b_d|_1,    m_i = max_j (|row j of W_i|_1 m_(i-1) + |b_ij|),    m_0 = 1
 
-    Never below `PathNorm`, whose M is at most this one. Parameters, errors and `nats` as in `FrobeniusNorm`.
+    M is the product at the best values m_i of the constant unit. Never below `PathNorm`, whose M is at most this one.
+    Parameters, errors and `nats` as in `FrobeniusNorm`.
 
     Notes
     -----
@@ -167,14 +171,12 @@ class L1Norm(MarginBound):
         """Evaluate the bound at the best margin; rounded up."""
         found = examples(net, x, y)
         neurons_by_themselves(found, "the l1 bound")
-        *hidden, last = found.chain.operators
-        depth, inputs, column = len(hidden) + 1, found.chain.features + 1, found.column
+        depth, inputs, column = len(found.chain.operators), found.x.shape[1] + 1, found.column
 
         def level(unit: float, nats: float) -> tuple[float, float]:
             complexity = l1_complexity(1.0, depth, column, inputs, found.classes, unit, found.n)
             return complexity, rademacher_confidence(found.n, self.delta, paid=nats)
 
-        norm = math.prod(op.row_mass for op in hidden) * last.total_mass * _UP
-        chosen = best_margin(found.margins, norm, self.steps, level)
+        chosen = best_margin(found.margins, found.chain.l1_norm, self.steps, level)
         facts = {"column_norm": column, "depth": depth}
         return norm_bound(self, found, chosen, "golowich2018_l1", facts=facts)

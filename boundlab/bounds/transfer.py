@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from boundlab._errors import InvalidParameter, PremiseViolated, matrix, positive
 from boundlab._theory import implements
 from boundlab.bounds.compressed_class import (
     compressed_risk,
+    listed,
     margin_radius,
     margin_shift,
     original_risk,
@@ -22,16 +24,15 @@ from boundlab.bounds.generalization_bound import (
     Subject,
     chance,
     compression_of,
-    count_errors,
     evidence,
     telescope,
 )
 from boundlab.bounds.occam import MESSAGE_PREMISES
 from boundlab.nets.deviation import spectral_deviation
+from boundlab.nets.feedforward import feed_forward
 from boundlab.nets.given_points import fingerprints, finite
-from boundlab.nets.margin import margins
 from boundlab.network import Network
-from boundlab.promises import Bound, Premise, Status
+from boundlab.promises import Bound, Premise, Status, contaminated
 from boundlab.records import Compression
 
 LEVEL_NATS = 8.0 * math.log(2.0) * (1.0 + 1e-15)
@@ -45,10 +46,15 @@ _LEVELS = 2.0 ** (np.arange(-128, 128) / 8.0)
 class UnlabelledTransfer(GeneralizationBound):
     """Risk of the original net f, through its compression g and points without labels that neither has seen.
 
-        R(f) <= Bin+( #{margin of g <= t}, n, delta P(g)/(2 G) ) + Bin+( #{shift > t}, u, delta/(2 G) ),
+        R(f) <= Bin+( #{margin of g <= t}, n, delta P(g)/(2 G) ) + Bin+( #{shift > t}, u, delta/(2 G H) ),
 
     the first count on the n labelled examples, the second on the u unlabelled points, where the shift of a point is
-    max_j (f_j - g_j) - min_j (f_j - g_j), at most sqrt(2) |f - g|_2. t is one of G thresholds, the choice is paid.
+    max_j (f_j - g_j) - min_j (f_j - g_j), at most sqrt(2) |f - g|_2. t is one of G thresholds and g one of H grids of a
+    code: the choice is paid. The first of the G is 0, at which the second count is that of the points on which f and g
+    do not say the same class, without a tie; the others are given.
+
+    f and g are functions of real numbers: all counts are those of exact arithmetic, and where rounding leaves a point
+    open, it counts.
 
     Parameters
     ----------
@@ -57,21 +63,21 @@ class UnlabelledTransfer(GeneralizationBound):
     unlabelled : array (u, features)
         Fresh points from the distribution of the inputs, used neither in training nor in compression.
     thresholds : tuple of float
-        Values of t > 0, in units of the outputs, fixed before the data, none twice.
+        Further values of t > 0, in units of the outputs, fixed before the data, none twice.
     name : str
         What a table calls it.
 
     Raises
     ------
     InvalidParameter
-        If a parameter is out of its range, or the points do not fit the net.
+        If a parameter is out of its range, the points do not fit the net, or its outputs could overflow.
     PremiseViolated
         On evaluation, if it is asked about a net instead of the compression of one.
 
     Notes
     -----
-    Ours; ``boundlab_unlabelled_transfer``. Unlabelled points that are among the labelled examples or the calibration
-    points violate a premise: the bound is then void.
+    Ours; ``boundlab_unlabelled_transfer``. Where more unlabelled points are among the labelled examples or the
+    calibration points than the examples repeat each other, a premise is violated: the bound is then void.
     """
 
     unlabelled: np.ndarray = field(repr=False)
@@ -81,8 +87,7 @@ class UnlabelledTransfer(GeneralizationBound):
     def __post_init__(self) -> None:
         super().__post_init__()
         finite("unlabelled", self.unlabelled)
-        if not self.thresholds or len(set(self.thresholds)) != len(self.thresholds):
-            raise InvalidParameter(f"thresholds must hold at least one value and none twice, got {self.thresholds!r}.")
+        object.__setattr__(self, "thresholds", listed("thresholds", self.thresholds))
         for t in self.thresholds:
             positive("a threshold", t)
 
@@ -92,28 +97,35 @@ class UnlabelledTransfer(GeneralizationBound):
         x, y = evidence(compression, x, y)
         f = compression.original
         fresh = matrix("unlabelled", self.unlabelled, columns=f.sizes[0])
-        f.require_finite(fresh)
-        outputs, n, u, grid, candidates = f(fresh), len(x), len(fresh), len(self.thresholds), []
-        for g, nats in priced(compression.net):
+        f.require_finite(np.concatenate([x, fresh]))
+        before, nets, n, u = feed_forward(f), priced(compression.net), len(x), len(fresh)
+        outputs, off = before.enclosed(fresh)
+        said, grid, candidates = outputs.argmax(axis=1), len(self.thresholds) + 1, []
+        sure = before.certain_margins(fresh, said) > 0.0
+        for g, nats in nets:
             g.require_finite(np.concatenate([x, fresh]))
-            own, shifts = np.sort(margins(g(x), y)), np.sort(margin_shift(outputs, g(fresh)))
-            for t in self.thresholds:
+            after = feed_forward(g)
+            own, (moved, more) = np.sort(after.certain_margins(x, y)), after.enclosed(fresh)
+            apart = u - int(np.count_nonzero(sure & (after.certain_margins(fresh, said) > 0.0)))
+            shifts = np.sort(margin_shift(outputs, moved, off + more))
+            for t in (0.0, *self.thresholds):
                 small = int(np.searchsorted(own, t, side="right"))
-                far = u - int(np.searchsorted(shifts, t, side="right"))
-                value = original_risk(small, n, nats, far, u, self.delta, grid=grid)
+                far = u - int(np.searchsorted(shifts, t, side="right")) if t else apart
+                value = original_risk(small, n, nats, far, u, self.delta, grid=grid, nets=len(nets))
                 candidates.append((value, nats, t, small, far, g))
         value, nats, t, small, far, g = min(candidates, key=lambda c: c[:3])
         seen = min(value, small / n + far / u)
+        unpriced = original_risk(small, n, 0.0, far, u, self.delta, grid=grid, nets=len(nets))
         return Bound(
             name=self.name,
             terms=telescope(
                 ("margin loss of the compressed", "deviation on unlabelled points", "confidence", "description"),
-                (small / n, seen, original_risk(small, n, 0.0, far, u, self.delta, grid=grid), value),
+                (small / n, seen, unpriced, value),
             ),
             delta=self.delta,
             theorem="boundlab_unlabelled_transfer",
             chance=chance(y),
-            premises=(*MESSAGE_PREMISES, _freshness(compression, x, fresh), _choice(grid)),
+            premises=(*MESSAGE_PREMISES, _freshness(compression, x, fresh), _choice(grid, len(nets))),
             facts={
                 "threshold": t,
                 "margin_errors": small,
@@ -121,8 +133,8 @@ class UnlabelledTransfer(GeneralizationBound):
                 "unlabelled": u,
                 "nats": nats,
                 "nnz": g.nnz,
-                "errors": count_errors(g, x, y),
-                "errors_of_the_original": count_errors(f, x, y),
+                "errors": feed_forward(g).count_errors(x, y),
+                "errors_of_the_original": before.count_errors(x, y),
                 "n": n,
             },
         )
@@ -167,7 +179,8 @@ class SpectralTransfer(GeneralizationBound):
 
     beta the spectral recursion of `spectral_deviation` for |x| <= radius, rounded up to one of 256 levels. It needs no
     further points; but a product of spectral norms grows far above the differences that any input shows, and the bound
-    is vacuous unless g is all but equal to f.
+    is vacuous unless g is all but equal to f. f and g are functions of real numbers: the margins of g are those of
+    exact arithmetic, and one that rounding leaves open counts as small.
 
     Parameters
     ----------
@@ -204,12 +217,14 @@ class SpectralTransfer(GeneralizationBound):
         x, y = evidence(compression, x, y)
         f, n, candidates = compression.original, len(x), []
         _same_shape(f, compression.net)
+        f.require_finite(x)
         for g, nats in priced(compression.net):
             beta = spectral_deviation(f, g, self.radius)
+            beta = math.inf if math.isnan(beta) else beta  # 0 * inf: layers that are equal, norms that overflow
             level = coded_deviation(beta)
             t = margin_radius(level, norm="euclidean") if level < math.inf else math.inf
             g.require_finite(x)
-            small = int(np.count_nonzero(margins(g(x), y) <= t))
+            small = n - int(np.count_nonzero(feed_forward(g).certain_margins(x, y) > t))
             value = compressed_risk(small, 0, n, nats + LEVEL_NATS, self.delta)
             candidates.append((value, nats, small, beta, level, g))
         value, nats, small, beta, level, g = min(candidates, key=lambda c: c[:2])
@@ -226,19 +241,19 @@ class SpectralTransfer(GeneralizationBound):
             facts={
                 "beta": beta,
                 "coded_beta": level,
-                "largest_seen": float(np.linalg.norm(f(x) - g(x), axis=1).max()),
+                "largest_seen": float(_lengths(f(x) - g(x)).max()),
                 "margin_errors": small,
                 "nats": nats,
                 "nnz": g.nnz,
-                "errors": count_errors(g, x, y),
-                "errors_of_the_original": count_errors(f, x, y),
+                "errors": feed_forward(g).count_errors(x, y),
+                "errors_of_the_original": feed_forward(f).count_errors(x, y),
                 "n": n,
             },
         )
 
     def _ball(self, x: np.ndarray) -> Premise:
         """What the examples say of the stated radius."""
-        norms = np.linalg.norm(x, axis=1) * (1.0 - 1e-12)  # an input on the sphere is inside
+        norms = _lengths(x) * (1.0 - 1e-12)  # an input on the sphere is inside
         outside = int(np.count_nonzero(norms > self.radius))
         return Premise(
             text=f"no input, seen or not, has a Euclidean norm above {self.radius:g}",
@@ -246,6 +261,12 @@ class SpectralTransfer(GeneralizationBound):
             evidence=f"{outside} of {len(x)} examples lie outside; the largest norm is {norms.max():.4g}",
             numbers={"outside": outside},
         )
+
+
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    """Euclidean norms of rows, whose squares may overflow."""
+    top = np.abs(rows).max(axis=1)
+    return top * np.linalg.norm(rows / np.where(top > 0.0, top, 1.0)[:, None], axis=1)
 
 
 def _same_shape(f: Network, g: Network) -> None:
@@ -256,22 +277,30 @@ def _same_shape(f: Network, g: Network) -> None:
 
 
 def _freshness(compression: Compression, x: np.ndarray, fresh: np.ndarray) -> Premise:
-    """Whether unlabelled points are among those that are known to have shaped a net."""
-    digests = fingerprints(fresh)
-    labelled, planned = frozenset(fingerprints(x)), compression.calibration
-    seen, used = sum(d in labelled for d in digests), sum(d in planned for d in digests)
+    """Whether unlabelled points are among those that are known to have shaped a net, more than points repeat by nature.
+
+    Where points are discrete, a fresh one is among n others about as often as one of the n is among the rest: that many
+    are no evidence, nor are four standard deviations more.
+    """
+    digests, examples = fingerprints(fresh), Counter(fingerprints(x))
+    seen, used = sum(d in examples for d in digests), sum(d in compression.calibration for d in digests)
+    n, u, repeated = len(x), len(fresh), sum(count for count in examples.values() if count > 1)
+    rate = repeated / n
+    by_nature = rate + 4.0 * math.sqrt(rate * (1.0 - rate) * (1.0 / u + 2.0 / n))  # 2: repeats come in pairs
     return Premise(
         text="the unlabelled points are i.i.d., independent of the examples, and used in neither training, compression "
         "nor a choice of the net",
-        status=Status.VIOLATED if seen or used else Status.ASSUMED,
-        evidence=f"{seen} of {len(fresh)} are among the labelled examples, {used} among the calibration points",
-        numbers={"labelled": seen, "calibration": used},
+        status=Status.VIOLATED if contaminated(max(seen, used) - math.floor(by_nature * u), u) else Status.ASSUMED,
+        evidence=f"{seen} of {u} are among the labelled examples, {used} among the calibration points; {repeated} of "
+        f"the {n} examples repeat each other",
+        numbers={"labelled": seen, "calibration": used, "repeated": repeated},
     )
 
 
-def _choice(grid: int) -> Premise:
+def _choice(grid: int, nets: int) -> Premise:
     return Premise(
         text="the thresholds are fixed before the data",
         status=Status.ASSUMED,
-        evidence=f"the choice among the {grid} of the list is paid for on both samples",
+        evidence=f"the choice among {grid}, the list and 0, is paid for on both samples, that among {nets} roundings "
+        "of the compressed net by its price and on the unlabelled one",
     )

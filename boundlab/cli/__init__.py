@@ -9,6 +9,7 @@ import argparse
 import io
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -45,9 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with reader_may_leave(sys.stdout):
             return args.run(args)
-        return 0  # its reader left in the middle of a table; the files are written
+        return 0  # its reader left in the middle of a table; the files are written, and no code here is a verdict
     except (BoundlabError, OSError) as fault:
-        print(f"boundlab: {' '.join(str(fault).split())}", file=sys.stderr)
+        with suppress(OSError):  # nowhere to say it: the code has to do
+            print(f"boundlab: {' '.join(str(fault).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("boundlab: interrupted; nothing was written.", file=sys.stderr)
@@ -156,7 +158,7 @@ def build_parser() -> Parser:
     check = commands.add_parser(
         "check",
         help="verify a certificate: rebuild the net, count its errors, recompute the bound",
-        epilog="Exit codes: 0 valid, 1 not valid, 2 bad input.",
+        epilog="Exit codes: 0 valid, 1 not valid, 2 bad input or no verdict.",
     )
     check.add_argument("certificate", metavar="FILE.cert", help="as boundlab bound --save writes it")
     check.add_argument("--data", required=True, help="the examples that it speaks of, as for boundlab bound")

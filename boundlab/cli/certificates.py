@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, probability
-from boundlab.cli.console import progress, stdout, table
+from boundlab._errors import BoundlabError, InvalidParameter, one_line, probability
+from boundlab.cli.console import progress, reader_may_leave, stdout, table
 
 if TYPE_CHECKING:
     from boundlab.data import DataSet
@@ -39,33 +41,60 @@ def bound_net(args: argparse.Namespace) -> int:
         tell(0.1, f"reading {args.net}")
         chain = _chain(args, x)
         found: list[RiskCertificate] = []
+        left_out: dict[str, str] = {}
         for k, method in enumerate(methods):
             tell(0.2 + 0.7 * k / len(methods), f"{method.name}: looking for the message with the smallest bound")
-            found.append(issue_certificate(chain, method, x, y, data=str(args.data)))
+            try:
+                found.append(issue_certificate(chain, method, x, y, data=str(args.data)))
+            except BoundlabError as fault:
+                left_out[method.name] = str(fault)
+                if not found and method is methods[-1]:
+                    raise
         best = min(found, key=lambda certificate: certificate.bound)
         if args.save:
             tell(0.95, f"writing {args.save}")
             best.save(args.save)
     if args.json:
-        print(json.dumps({**best.rows()[0], "paid": dict(best.paid), "assumed": list(best.assumed)}, indent=2))
+        more = {"paid": dict(best.paid), "assumed": list(best.assumed), "left_out": left_out}
+        print(json.dumps({**best.rows()[0], **more}, indent=2))
         return 0
-    console = stdout()
-    console.print(table(best.rows()))
-    console.print(
+    _say_table(best.rows())
+    print(
         f"The risk of the net in the message is at most {up(best.bound)} except with probability {best.delta:g} "
         f"({_worth(best)}); it makes {best.errors:,} errors on {best.n:,} examples."
     )
     layers = ", ".join(f"{bits:,.0f}" for bits in best.paid["layers"])
-    console.print(f"  paid: {len(best.message):,} bytes; bits by layer: {layers}", highlight=False)
+    print(f"  paid: {len(best.message):,} bytes; bits by layer: {layers}")
+    for name, fault in left_out.items():
+        print(f"  left out: {name}: {fault}")
     _say_tested(best, data)
     _say_assumed(best)
     if args.save:
-        console.print(f"Written to {args.save}; verify it with: boundlab check {args.save} --data {args.data}")
+        again = shlex.join(["boundlab", "check", args.save, "--data", args.data])
+        print(f"Written to {args.save}; verify it with: {again}")
     return 0
 
 
 def check_file(args: argparse.Namespace) -> int:
-    """Verify a certificate file on examples: exit code 0 where it is valid, 1 where it is not."""
+    """Verify a certificate file on examples: exit code 0 where it is valid, 1 where it is not.
+
+    The code is the verdict, whoever reads the words; it is neither where the check does not come to its end.
+    """
+    try:
+        found = _checked(args)
+        with reader_may_leave(sys.stdout):
+            if args.json:
+                print(json.dumps(found.to_dict(), indent=2))
+            else:
+                _say_checked(found)
+    except BoundlabError:
+        raise
+    except Exception as fault:
+        raise InvalidParameter(f"a check must come to its end, got {one_line(fault)}.") from fault
+    return 0 if found.valid else 1
+
+
+def _checked(args: argparse.Namespace) -> Checked:
     from boundlab.risk_certificates import check_certificate, read_certificate
 
     certificate = read_certificate(args.certificate)
@@ -73,12 +102,7 @@ def check_file(args: argparse.Namespace) -> int:
         tell(0.0, f"reading {args.data}")
         _, x, y = _examples(args)
         tell(0.3, "rebuilding the net and counting its errors")
-        found = check_certificate(certificate, x, y)
-    if args.json:
-        print(json.dumps(found.to_dict(), indent=2))
-    else:
-        _say_checked(found)
-    return 0 if found.valid else 1
+        return check_certificate(certificate, x, y)
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -123,30 +147,39 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _say_checked(found: Checked) -> None:
-    console = stdout()
     certificate = found.certificate
-    console.print(table(found.rows()))
+    _say_table(found.rows())
     if found.valid:
-        console.print(
+        print(
             f"VALID: the net in the file has a risk of at most {up(certificate.bound)} except with probability "
             f"{certificate.delta:g} ({_worth(certificate)}): {found.errors:,} errors on {found.n:,} examples, "
             f"{found.nats:,.1f} nats."
         )
         _say_assumed(certificate)
     for fault in found.faults:
-        console.print(f"NOT VALID: {fault}", highlight=False)
+        print(f"NOT VALID: {fault}")
     if not found.same_data:
-        console.print("  these are not the examples, or not the order of them, that it was issued on", highlight=False)
+        print("  these are not the examples, or not the order of them, that it was issued on")
+
+
+def _say_table(rows: list[dict[str, Any]]) -> None:
+    """The rows, their bounds rounded up."""
+    stdout().print(table([{**row, "bound": up(row["bound"])} for row in rows]))
 
 
 def _say_assumed(certificate: RiskCertificate) -> None:
+    if certificate.bound >= certificate.constant_error:
+        print(
+            f"  always answering the commonest class is wrong on {certificate.constant_error:.2%} of the examples; the "
+            "bound is not below that"
+        )
     for text in certificate.assumed:
-        stdout().print(f"  assumed: {text}", highlight=False)
+        print(f"  assumed: {text}")
 
 
 def up(risk: float) -> str:
     """A risk in percent, two digits behind the point, never below it."""
-    return f"{Decimal(risk * 100).quantize(Decimal('0.01'), ROUND_CEILING)}%"
+    return f"{Decimal(risk).quantize(Decimal('0.0001'), ROUND_CEILING) * 100:.2f}%"
 
 
 def _worth(certificate: RiskCertificate) -> str:
@@ -193,10 +226,9 @@ def _say_tested(certificate: RiskCertificate, data: DataSet) -> None:
     known = data.y_test < net.classes  # a class that the net does not know is always an error
     errors = net.count_errors(data.x_test[known], data.y_test[known]) + int((~known).sum())
     n, limit = len(data.y_test), upper_limit(errors, len(data.y_test), certificate.delta)
-    stdout().print(
+    print(
         f"  on the test part, which played no role, it makes {errors:,} errors in {n:,}, {errors / n:.2%}: if training "
-        f"never saw it, that alone certifies {up(limit)}",
-        highlight=False,
+        f"never saw it, that alone certifies {up(limit)}"
     )
 
 

@@ -44,12 +44,15 @@ def _shown(value: float) -> str:
 
 
 @contextmanager
-def reader_may_leave(stream: TextIO) -> Iterator[None]:
-    """Write to a stream whose reader may close the pipe: the rest goes nowhere, and the work goes on."""
+def reader_may_leave(stream: TextIO | None) -> Iterator[None]:
+    """Write to a stream whose reader may close the pipe, or is not there: the rest goes nowhere, the work goes on."""
     try:
         yield
-        stream.flush()
+        if stream is not None:
+            stream.flush()
     except BrokenPipeError:
+        if stream is None:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

@@ -138,7 +138,7 @@ def log_cdf(k: int, n: int, p: float) -> Enclosure:
     Returns
     -------
     tuple of float
-        (lower, upper), -inf <= lower <= ln P <= upper <= 0. The width is about 1e-13 + 2e-15 n.
+        (lower, upper), -inf <= lower <= ln P <= upper <= 0. The width is at most about 1e-13 + 1e-14 n.
 
     Raises
     ------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from boundlab._errors import InvalidParameter, positive
 from boundlab._theory import implements
 from boundlab.nets.norms import spectral_norm
@@ -42,4 +44,4 @@ def spectral_deviation(original: Network, compressed: Network, radius: float) ->
         moved = spectral_norm(f.weight - g.weight) * alpha + shift
         beta = (spectral_norm(f.weight) * beta + moved) * (1.0 + 2.0**-50)
         alpha = (spectral_norm(g.weight) * alpha + spectral_norm(g.bias[:, None])) * (1.0 + 2.0**-50)
-    return float(beta)
+    return math.inf if math.isnan(beta) else float(beta)  # 0 times inf

@@ -286,6 +286,15 @@ class FeedForward:
         """Outputs (points, classes) for points (points, features), float64."""
         return np.concatenate([np.zeros((0, self.classes)), *(self._outputs(block) for block in self._blocks(x))])
 
+    def enclosed(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Outputs (points, classes) as computed, at least one point, and a bound on how far each is from the exact one.
+
+        The bound is inf where there is none.
+        """
+        found = [self._run(block) for block in self._blocks(x)]
+        f, e = (np.concatenate([run[side] for run in found]) for side in (0, 1))
+        return f, np.where(np.isnan(e), np.inf, e)
+
     def certain_margins(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Lower bounds of the exact margins f_y - max over j != y of f_j, for points (n, features) and labels (n,).
 
@@ -339,16 +348,14 @@ class FeedForward:
     @property
     def _size(self) -> int:
         """Numbers that one point takes at most, windows of convolutions too."""
-        wide = [math.prod(shape) for shape in self.shapes]
-        for op, shape in zip(self.ops, self.shapes[1:], strict=True):
-            if isinstance(op, Convolution):
-                wide.append(math.prod(shape[1:]) * op.layer.weight.shape[1])
-        return max(wide)
+        shapes = self.shapes
+        return max([self.features, *(numbers(op, given) for op, given in zip(self.ops, shapes[:-1], strict=True))])
 
     def _blocks(self, x: np.ndarray) -> Iterator[np.ndarray]:
         for start in _starts(self._size, len(x)):
             yield np.asarray(x[start : start + _points(self._size)], np.float64)
 
+    @np.errstate(over="ignore", invalid="ignore")  # an overflow is an output too: of no use, and no bug
     def _outputs(self, a: np.ndarray) -> np.ndarray:
         for op in self.ops:
             a = op(a)
@@ -377,6 +384,17 @@ def _gaps(f: np.ndarray, e: np.ndarray, y: np.ndarray) -> np.ndarray:
         gap -= _unit(4) * (np.abs(f[at, y])[:, None] + np.abs(f) + e)
     gap[at, y] = np.inf
     return np.where(np.isnan(gap), -np.inf, gap).min(axis=1)
+
+
+def numbers(op: Op, given: Shape) -> int:
+    """How many numbers a point is at most in an operation that reads it: padded, in windows, or behind it."""
+    after, pad, windows = op.shape(given), 0, 0
+    if isinstance(op, Convolution):
+        pad, windows = 2 * op.padding, math.prod(after[1:]) * op.layer.weight.shape[1]
+    elif isinstance(op, MaxPool):
+        windows = math.prod(after) * op.size**2
+    whole = math.prod(given[:-2]) * math.prod(n + pad for n in given[-2:])
+    return max(whole, windows, math.prod(after))
 
 
 def feed_forward(network: Network) -> FeedForward:

@@ -6,20 +6,42 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 
 from boundlab._errors import InvalidParameter, matrix, positive, positive_int
 from boundlab._theory import implements
-from boundlab.nets.norms import spectral_norm
+from boundlab.nets.norms import frobenius_norm, spectral_norm
 
 _UP = 1.0 + 1e-12
+LOST = 2.0**-1000
+"""More than numbers too small for a float lose in one layer; added at every step, it keeps what is rounded up above."""
+
+
+def own_matrix(name: str, value: np.ndarray) -> np.ndarray:
+    """A copy that nobody can change: what was computed from it once stays true."""
+    copied = matrix(name, value).copy()
+    copied.setflags(write=False)
+    return copied
+
+
+def product_above(*factors: float | Fraction) -> float:
+    """The product of numbers of at least 0, rounded up, in whatever order it would leave the range of floats."""
+    if 0 in factors:
+        return 0.0
+    if math.inf in factors:
+        return math.inf
+    try:
+        return math.nextafter(float(math.prod([Fraction(f) for f in factors])) * _UP, math.inf)
+    except OverflowError:
+        return math.inf
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graph:
-    """One graph, which is one example: an undirected adjacency and a row of features for each node.
+    """One graph, which is one example: an undirected adjacency and a row of features for each node; both are copied.
 
     Parameters
     ----------
@@ -43,7 +65,7 @@ class Graph:
     features: np.ndarray
 
     def __post_init__(self) -> None:
-        a, x = matrix("adjacency", self.adjacency), matrix("features", self.features)
+        a, x = own_matrix("adjacency", self.adjacency), own_matrix("features", self.features)
         if not np.array_equal(a, a.T) or np.any(np.diag(a)) or not np.all((a == 0) | (a == 1)):
             raise InvalidParameter(
                 f"adjacency must be symmetric, of zeros and ones, without loops, got shape {a.shape}."
@@ -53,15 +75,56 @@ class Graph:
         object.__setattr__(self, "adjacency", a)
         object.__setattr__(self, "features", x)
 
-    @property
+    @cached_property
     def degree(self) -> int:
         """The largest number of neighbours of a node, itself not counted."""
         return int(self.adjacency.sum(axis=1).max())
 
-    @property
+    @cached_property
     def radius(self) -> float:
-        """The largest Euclidean norm of a node's features, rounded up."""
-        return float(np.linalg.norm(self.features, axis=1).max()) * _UP
+        """The largest Euclidean norm of a node's features, rounded up; inf beyond the largest float."""
+        top = float(np.abs(self.features).max(initial=0.0))
+        if top == 0.0:
+            return 0.0
+        exponent = math.frexp(top)[1]
+        scaled = np.ldexp(self.features, -exponent)  # by a power of two: no square leaves the range
+        return product_above(float(np.linalg.norm(scaled, axis=1).max()) * _UP, Fraction(2) ** exponent)
+
+    def within(self, radius: float) -> bool:
+        """Whether every node's features have norm at most `radius`: in fractions where floats cannot tell."""
+        if self.radius <= radius:
+            return True
+        if self.radius > radius * (1.0 + 1e-9):
+            return False
+        return all(sum(Fraction(v) ** 2 for v in row) <= Fraction(radius) ** 2 for row in self.features.tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphDomain:
+    """Graphs whose node features have norm at most `radius` and whose nodes have at most `degree` neighbours.
+
+    Parameters
+    ----------
+    radius : float
+        Finite and positive. Features that were scaled to norm 1 in floats may exceed 1 by a rounding: leave room.
+    degree : int
+        At least 1; a node is not its own neighbour. Graph convolution nets need no degree, and look at none.
+
+    Raises
+    ------
+    InvalidParameter
+        If a number is out of its range.
+    """
+
+    radius: float
+    degree: int
+
+    def __post_init__(self) -> None:
+        positive("radius", self.radius)
+        positive_int("degree", self.degree)
+
+    def __contains__(self, graph: Graph) -> bool:
+        return graph.degree <= self.degree and graph.within(self.radius)
 
 
 @implements("liao2021_graph_perturbation")
@@ -74,7 +137,7 @@ class GraphConvolution:
     Parameters
     ----------
     matrices : tuple of l arrays
-        W_i, (in, out); the last gives one output for each class.
+        W_i, (in, out), which are copied; the last gives one output for each class.
 
     Raises
     ------
@@ -95,7 +158,7 @@ class GraphConvolution:
     matrices: tuple[np.ndarray, ...]
 
     def __post_init__(self) -> None:
-        weights = tuple(matrix("weight", w) for w in self.matrices)
+        weights = tuple(own_matrix("weight", w) for w in self.matrices)
         if not weights or any(a.shape[1] != b.shape[0] for a, b in itertools.pairwise(weights)):
             raise InvalidParameter(f"weights must chain as (in, out), got shapes {[w.shape for w in weights]}.")
         object.__setattr__(self, "matrices", weights)
@@ -109,6 +172,11 @@ class GraphConvolution:
     def norms(self) -> tuple[float, ...]:
         """The spectral norm of each matrix, rounded up."""
         return tuple(spectral_norm(w) for w in self.matrices)
+
+    @cached_property
+    def frobenius(self) -> tuple[float, ...]:
+        """The Frobenius norm of each matrix, rounded up."""
+        return tuple(frobenius_norm(w) for w in self.matrices)
 
     def __call__(self, graph: Graph) -> np.ndarray:
         """One output per class for one graph: shape (classes,)."""
@@ -147,10 +215,15 @@ class GraphConvolution:
             If there is not one number at or above 0 for each matrix, or the radius is not positive.
         """
         steps = sizes_of_moves(moves, len(self.matrices))
-        moved, size = 0.0, positive("radius", radius)
+        moved, size = LOST, positive("radius", radius)
         for norm, u in zip(self.norms, steps, strict=True):
-            moved, size = (norm + u) * moved + u * size, norm * size
-        return moved * _UP
+            moved, size = (norm + u) * moved + u * size + LOST, norm * size + LOST
+        return above(moved)
+
+
+def above(moved: float) -> float:
+    """A deviation rounded up; inf where an overflow has left no number."""
+    return math.inf if math.isnan(moved) else moved * _UP
 
 
 def sizes_of_moves(moves: Sequence[float], count: int) -> list[float]:
@@ -188,14 +261,15 @@ def gcn_perturbation(weights: Sequence[np.ndarray], moves: Sequence[np.ndarray],
         If a move is larger than |W_i|/l, where the statement says nothing, or a number or a shape is out of range.
     """
     depth, b, d = positive_int("depth", len(weights)), positive("radius", radius), positive_int("degree", degree)
-    if [np.shape(w) for w in weights] != [np.shape(u) for u in moves]:
+    own, shifts = [matrix("weight", w) for w in weights], [matrix("move", u) for u in moves]
+    if [w.shape for w in own] != [u.shape for u in shifts]:
         raise InvalidParameter("moves must have the shapes of the weights.")
-    norms = [float(np.linalg.norm(w, 2)) for w in weights]
-    steps = [float(np.linalg.norm(u, 2)) for u in moves]
+    norms = [float(np.linalg.norm(w, 2)) for w in own]
+    steps = [float(np.linalg.norm(u, 2)) for u in shifts]
     for w, u in zip(norms, steps, strict=True):
         if not u <= w / depth:
             raise InvalidParameter(f"each move must have norm at most |W|/{depth} = {w / depth:g}, got {u:g}.")
     if min(norms) == 0.0:  # a layer of zeros, which cannot move: both outputs are 0
         return 0.0
-    product = math.prod(norms) * sum(u / w for w, u in zip(norms, steps, strict=True))
-    return math.e * b * float(d) ** ((depth - 1) / 2.0) * product * _UP
+    ratios = sum(Fraction(u) / Fraction(w) for w, u in zip(norms, steps, strict=True))
+    return product_above(math.e, b, float(d) ** ((depth - 1) / 2.0), *norms, ratios)

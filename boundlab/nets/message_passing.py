@@ -9,10 +9,10 @@ from functools import cached_property
 
 import numpy as np
 
-from boundlab._errors import InvalidParameter, matrix, positive, positive_int
+from boundlab._errors import InvalidParameter, positive, positive_int
 from boundlab._theory import implements
-from boundlab.nets.graphs import Graph, sizes_of_moves
-from boundlab.nets.norms import spectral_norm
+from boundlab.nets.graphs import LOST, Graph, above, own_matrix, product_above, sizes_of_moves
+from boundlab.nets.norms import frobenius_norm, spectral_norm
 
 _UP = 1.0 + 1e-12
 
@@ -27,12 +27,12 @@ class LipschitzMap:
     function : callable
         Array (nodes, h) -> array (nodes, h), row by row.
     constant : float
-        Positive. It is believed: only f(0) = 0 is looked at.
+        Positive. It is believed: only f(0) = 0 is looked at, by the net that uses the map and knows h.
 
     Raises
     ------
     InvalidParameter
-        If the constant is not positive, or f(0) is not 0.
+        If the constant is not positive.
     """
 
     name: str
@@ -41,8 +41,15 @@ class LipschitzMap:
 
     def __post_init__(self) -> None:
         positive("constant", self.constant)
-        if np.any(self.function(np.zeros((1, 3)))):
-            raise InvalidParameter(f"a map must be 0 at 0, got another value from {self.name}.")
+
+    def require_zero_at_zero(self, width: int) -> None:
+        """Raise InvalidParameter unless a row of `width` zeros is mapped to itself."""
+        try:
+            value = np.asarray(self.function(np.zeros((1, width))))
+        except (ValueError, TypeError, IndexError) as error:
+            raise InvalidParameter(f"a map must take arrays (nodes, {width}), {self.name} says: {error}.") from error
+        if value.shape != (1, width) or np.any(value):
+            raise InvalidParameter(f"a map must be 0 at 0 and keep the shape, got another value from {self.name}.")
 
 
 def _relu(h: np.ndarray) -> np.ndarray:
@@ -69,7 +76,7 @@ class MessagePassing:
     Parameters
     ----------
     features : array (p, h)
-        W_1, what a node makes of its own features.
+        W_1, what a node makes of its own features. All matrices are copied.
     neighbours : array (h, h)
         W_2, what it makes of its neighbours' messages.
     readout : array (h, classes)
@@ -82,7 +89,7 @@ class MessagePassing:
     Raises
     ------
     InvalidParameter
-        If a matrix is not finite, the shapes do not fit, or steps is below 1.
+        If a matrix is not finite, the shapes do not fit, steps is below 1, or a map is not 0 at 0.
 
     Notes
     -----
@@ -107,7 +114,7 @@ class MessagePassing:
 
     def __post_init__(self) -> None:
         own, other, top = (
-            matrix(name, w)
+            own_matrix(name, w)
             for name, w in (("features", self.features), ("neighbours", self.neighbours), ("readout", self.readout))
         )
         h = own.shape[1]
@@ -116,6 +123,8 @@ class MessagePassing:
                 f"neighbours must be ({h}, {h}) and readout ({h}, classes), got {other.shape} and {top.shape}."
             )
         positive_int("steps", self.steps)
+        for each in (self.phi, self.rho, self.g):
+            each.require_zero_at_zero(h)
         object.__setattr__(self, "features", own)
         object.__setattr__(self, "neighbours", other)
         object.__setattr__(self, "readout", top)
@@ -134,6 +143,11 @@ class MessagePassing:
     def norms(self) -> tuple[float, ...]:
         """The spectral norms of W_1, W_2 and W_l, rounded up."""
         return tuple(spectral_norm(w) for w in self.matrices)
+
+    @cached_property
+    def frobenius(self) -> tuple[float, ...]:
+        """The Frobenius norms of W_1, W_2 and W_l, rounded up."""
+        return tuple(frobenius_norm(w) for w in self.matrices)
 
     @property
     def constants(self) -> tuple[float, float]:
@@ -189,11 +203,11 @@ class MessagePassing:
         b, d = positive("radius", radius), positive_int("degree", degree)
         own, other, top = self.norms
         update, pass_on = self.constants
-        size = moved = 0.0
+        size = moved = LOST
         for _ in range(self.steps):
-            moved = update * b * u + pass_on * d * ((other + v) * moved + v * size)
-            size = update * b * own + pass_on * d * other * size
-        return ((top + last) * moved + last * size) * _UP
+            moved = update * b * u + pass_on * d * ((other + v) * moved + v * size) + LOST
+            size = update * b * own + pass_on * d * other * size + LOST
+        return above((top + last) * moved + last * size + LOST)
 
 
 @implements("liao2021_message_passing")
@@ -227,8 +241,7 @@ def message_passing_perturbation(net: MessagePassing, eta: float, radius: float,
     if not 0.0 <= eta <= 1.0 / depth:
         raise InvalidParameter(f"eta must be in [0, 1/{depth}], got eta={eta!r}.")
     own, _, top = net.norms
-    reach = positive("radius", radius) * own * top * published_reach(net, degree)
-    return math.e * depth * float(eta) * reach * _UP
+    return product_above(math.e * depth, eta, positive("radius", radius), own, top, published_reach(net, degree))
 
 
 @implements("liao2021_message_passing")

@@ -125,6 +125,8 @@ class ModuleNet:
         """The blake2b-128 digest, in hex, of the module's parts, state and outputs on the example."""
         found = hashlib.blake2b(repr(self.module).encode(), digest_size=16)
         for name, value in sorted(self.module.state_dict().items()):
+            if not hasattr(value, "is_quantized") or value.is_quantized:
+                raise InvalidParameter(f"a net's state must be plain tensors, {name} is a {type(value).__name__}.")
             found.update(name.encode())
             found.update(value.numpy().tobytes())
         found.update(self(self.example).tobytes())  # what its own code makes of them

@@ -29,13 +29,14 @@ from boundlab.nets.feedforward import (
     Rescale,
     Reshape,
     Shape,
+    numbers,
     places,
 )
 
 CODES: tuple[type[CodedLayer], ...] = (LogGridLayer, PyramidLayer)
 """The codes of layers, by their number; a new one is added at the end."""
 LARGEST = 2**25
-"""The most weights of a net, and numbers that a point has between two operations: a reader makes room for them."""
+"""The most weights of a net, for which a reader makes room, and the most work that a point may be, see `_work`."""
 _KINDS = 8  # operations and codes, with room for more
 _END = 7
 
@@ -94,7 +95,7 @@ def _describe(message: Message, features: int, net: FeedForward | None) -> tuple
     ops: list[Op] = []
     shape: Shape = (features,)
     bits: list[float] = []
-    room = LARGEST
+    room = work = LARGEST
     while True:
         own = None if net is None or len(ops) == len(net.ops) else net.ops[len(ops)]
         kind = message.number(_KINDS, _END if own is None else own.kind)
@@ -105,12 +106,19 @@ def _describe(message: Message, features: int, net: FeedForward | None) -> tuple
         if isinstance(op, (Linear, Convolution)):
             bits.append(message.bits - before)
             room -= op.layer.weight.size
+        work -= _work(op, shape)
+        if work < 0:
+            raise InvalidParameter(f"a net must handle up to {LARGEST} numbers for each point, got more.")
         ops.append(op)
         shape = op.shape(shape)
-        if math.prod(shape) > LARGEST:
-            raise InvalidParameter(f"a point must have up to {LARGEST} numbers after each operation, got {shape}.")
     message.book("header")
     return FeedForward(features=features, ops=tuple(ops)), tuple(bits)
+
+
+def _work(op: Op, given: Shape) -> int:
+    """What a point costs in an operation: its numbers there; 128 products with weights are as quick as one number."""
+    weights = op.layer.weight.size if isinstance(op, (Linear, Convolution)) else 0
+    return numbers(op, given) + math.prod(op.shape(given)[1:]) * weights // 128
 
 
 def _op(message: Message, kind: int, shape: Shape, own: Op | None, room: int) -> Op:

@@ -10,7 +10,9 @@ from boundlab._errors import InvalidParameter, positive_int
 from boundlab._theory import implements
 from boundlab.network import Network
 
-_UP = 1.0 + 1e-12  # norms are rounded up: LAPACK's singular values and sums of n terms are off by far less
+_UP = 1.0 + 1e-12  # norms are rounded up: LAPACK's singular values are off by far less
+_U = 2.0**-53
+_LN2 = math.log(2.0)
 
 
 @implements("boundlab_certified_spectral_norm")
@@ -22,23 +24,18 @@ def spectral_norm(weight: np.ndarray) -> float:
     |A|² <= c (1 + 2 (m + 1)(k + m + 2) u), u = 2^-53, whatever the rounding errors of the product, the difference and
     the factorisation were. About 1e-10 above the truth at 784 x 300.
     """
-    a = _matrix(weight)
-    top = float(np.abs(a).max())
-    if not math.isfinite(top):
-        raise InvalidParameter("weight must be finite, got NaN or infinite entries.")
-    if top == 0.0:
+    a, exponent = _scaled(_matrix(weight))
+    if not a.any():
         return 0.0
-    exponent = math.frexp(top)[1]
-    a = np.ldexp(a, -exponent)  # by a power of two, exactly: no entry overflows when squared
     a = a if a.shape[0] <= a.shape[1] else a.T
     gram = a @ a.T
-    slack = 2.0 * (len(a) + 1) * (sum(a.shape) + 2) * 2.0**-53
+    slack = 2.0 * (len(a) + 1) * (sum(a.shape) + 2) * _U
     square = float(np.linalg.eigvalsh(gram)[-1]) * (1.0 + slack)
     further = slack
     while not exceeds(square, gram):
         square *= 1.0 + further
         further *= 2.0
-    return math.ldexp(math.sqrt(square * (1.0 + slack)), exponent) * _UP
+    return raised(math.sqrt(square * (1.0 + slack)), exponent)
 
 
 @implements("boundlab_certified_spectral_norm")
@@ -56,20 +53,22 @@ def exceeds(square: float, gram: np.ndarray) -> bool:
 @implements("bartlett2017_spectral")
 def group_norm(weight: np.ndarray) -> float:
     """Return |W^T|_{2,1}: the sum over the rows of W, one per output neuron, of their Euclidean norms, rounded up."""
-    return float(np.linalg.norm(_matrix(weight), axis=1).sum()) * _UP
+    a, exponent = _scaled(_matrix(weight))
+    return raised(float(np.linalg.norm(a, axis=1).sum()) * (1.0 + (sum(a.shape) + 4) * _U), exponent)
 
 
 def frobenius_norm(weight: np.ndarray) -> float:
-    """Return the Euclidean norm of all entries, rounded up."""
-    return float(np.linalg.norm(_matrix(weight))) * _UP
+    """Return the Euclidean norm of all entries of a matrix, rounded up at every scale of them."""
+    a, exponent = _scaled(_matrix(weight))
+    return raised(float(np.linalg.norm(a)) * (1.0 + (a.size + 4) * _U), exponent)
 
 
 @implements("neyshabur2015_path_norm")
 def path_norm(network: Network, p: float = 1.0) -> float:
     """Return the p-norm of all path weights, (sum over paths of prod |w|^p)^(1/p), the largest over the outputs.
 
-    One forward pass of |W|^p on ones. Rescaling a neuron, its row by t > 0 and its column by 1/t, leaves it unchanged.
-    Biases are left out: the bound that uses it is for nets without.
+    One forward pass of |W|^p on ones, in logarithms; rounded up. Rescaling a neuron, its row by t > 0 and its column by
+    1/t, leaves it unchanged. Biases are left out: the bound that uses it is for nets without.
 
     Raises
     ------
@@ -78,13 +77,20 @@ def path_norm(network: Network, p: float = 1.0) -> float:
     """
     if not 1.0 <= p < np.inf:
         raise InvalidParameter(f"p must be at least 1 and finite, got p={p!r}.")
-    flow, scale = np.ones(network.sizes[0]), 1.0
+    log_flow, slack = np.zeros(network.sizes[0]), 0.0
     for layer in network.layers:
-        top = float(np.abs(layer.weight).max())  # divided out: |w|^p would underflow to 0 for large p
-        if top == 0.0:
-            return 0.0
-        flow, scale = (np.abs(layer.weight) / top) ** p @ flow, scale * top
-    return scale * float(flow.max()) ** (1.0 / p) * _UP
+        with np.errstate(divide="ignore", over="ignore"):  # in logarithms: |w|^p and products of |w| would underflow
+            paths = np.log(np.abs(layer.weight)) + log_flow  # (out, in), -inf where there is no path
+            top = paths.max(axis=1)
+            shifted = paths - np.where(np.isfinite(top), top, 0.0)[:, None]
+            log_flow = top + np.log(np.exp(p * shifted).sum(axis=1)) / p
+        size = np.abs(paths).max(initial=0.0, where=np.isfinite(paths))
+        slack += (layer.weight.shape[1] + 8.0 * (1.0 + size)) * _U  # sums, logarithms and powers, all rounded
+    largest = float(log_flow.max())
+    if largest == -math.inf:
+        return 0.0
+    whole = math.floor(largest / _LN2)
+    return raised(math.exp(largest - whole * _LN2) * (1.0 + 2.0 * slack), whole)
 
 
 @implements("sedghi2019_convolution_norm")
@@ -112,11 +118,11 @@ def convolution_norm(kernel: np.ndarray, height: int, width: int) -> float:
     -----
     Source: Sedghi, Gupta and Long (2019), as we understand the paper; ``proofs_checks/sedghi2019_convolution_norm.py``.
     """
-    k = _kernel(kernel)
+    k, exponent = _scaled(_kernel(kernel))
     if k.shape[2] > height or k.shape[3] > width:
         raise InvalidParameter(f"the map must be at least as large as the kernel, got {height} x {width}, {k.shape}.")
     frequencies = np.fft.fft2(k, (height, width)).transpose(2, 3, 0, 1)  # (height, width, out, in)
-    return float(np.linalg.norm(frequencies, 2, axis=(-2, -1)).max()) * _UP
+    return raised(float(np.linalg.norm(frequencies, 2, axis=(-2, -1)).max()), exponent)
 
 
 @implements("boundlab_operator_chain")
@@ -189,15 +195,36 @@ def flattened_kernel_norm(kernel: np.ndarray) -> float:
     return float(np.linalg.norm(k.reshape(len(k), -1), 2))
 
 
+def raised(value: float, exponent: int = 0) -> float:
+    """Return value 2^exponent, rounded up at every scale: by 1e-12, and by one step; infinite where it is too large."""
+    if value == 0.0:
+        return 0.0
+    try:
+        found = math.ldexp(value * _UP, exponent)
+    except OverflowError:
+        return math.inf
+    return math.nextafter(found, math.inf)  # among the subnormals, a factor of 1e-12 is less than a step
+
+
+def _scaled(a: np.ndarray) -> tuple[np.ndarray, int]:
+    """The array divided by a power of two, its largest entry in [1/2, 1): squares neither overflow nor vanish."""
+    exponent = math.frexp(float(np.abs(a).max()))[1]
+    return np.ldexp(a, -exponent), exponent
+
+
 def _matrix(weight: np.ndarray) -> np.ndarray:
-    w = np.asarray(weight, np.float64)
-    if w.ndim != 2 or not w.size:
-        raise InvalidParameter(f"weight must be a matrix (out, in), got shape {w.shape}.")
-    return w
+    return _numbers("weight must be a matrix (out, in)", weight, 2)
 
 
 def _kernel(kernel: np.ndarray) -> np.ndarray:
-    k = np.asarray(kernel, np.float64)
-    if k.ndim != 4 or not k.size:
-        raise InvalidParameter(f"kernel must be an array (out, in, kh, kw), got shape {k.shape}.")
-    return k
+    return _numbers("kernel must be an array (out, in, kh, kw)", kernel, 4)
+
+
+def _numbers(rule: str, value: np.ndarray, axes: int) -> np.ndarray:
+    found = np.asarray(value)
+    if found.dtype.kind not in "buif" or found.ndim != axes or not found.size:
+        raise InvalidParameter(f"{rule}, got {found.dtype} of shape {found.shape}.")
+    found = found.astype(np.float64)
+    if not np.isfinite(found).all():
+        raise InvalidParameter(f"{rule} of finite numbers, got NaN or infinite entries.")
+    return found

@@ -41,7 +41,7 @@ def on_pyramid(net: FeedForward, norms: Sequence[int]) -> FeedForward:
     """
     return net.with_layers(
         [
-            _layer(nearest_on_sphere(w.weight, m), scale_levels(w.weight, m), w.bias)
+            _layer(levels=scale_levels(w.weight, m), z=nearest_on_sphere(w.weight, m), bias=w.bias)
             for w, m in zip(net.layers, _checked(net, norms), strict=True)
         ]
     )
@@ -76,6 +76,7 @@ def with_feedback(net: FeedForward, x: np.ndarray, norms: Sequence[int], *, dead
 class Feedback:
     """`with_feedback` for many norms: what the layers before a changed one have given is kept."""
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused once it is used
     def __init__(self, net: FeedForward, x: np.ndarray) -> None:
         """The net and the points to fit to."""
         if not len(x):
@@ -86,6 +87,7 @@ class Feedback:
         for op in net.ops:
             self._inputs.append(self._inputs[-1].after(op))
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused
     def rounded(self, norms: Sequence[int], *, dead_zone: float = 0.5) -> FeedForward:
         """The net rounded at these norms."""
         left = iter(_checked(self._net, norms))
@@ -133,7 +135,7 @@ class _Inputs:
         if self._factor is None:
             read = self.rows(op)
             used = np.flatnonzero(read.any(axis=0))
-            moments = read[:, used].T @ read[:, used] / len(read)
+            moments = _finite("second moments of what a layer reads", read[:, used].T @ read[:, used] / len(read))
             damped = moments + np.eye(len(used)) * (_DAMPING * np.trace(moments) / read.shape[1])
             self._factor = used, np.linalg.cholesky(np.linalg.inv(damped)).T
         return self._factor
@@ -166,21 +168,33 @@ def _fitted(op: Linear | Convolution, was: _Inputs, now: _Inputs) -> np.ndarray:
     if np.array_equal(was.a, now.a):
         return w
     before, read = was.rows(op), now.rows(op)
-    moments = read.T @ read
+    moments = _finite("second moments of what a layer reads", read.T @ read)
     ridge = 1e-6 * np.trace(moments) / len(moments) * np.eye(len(moments))
-    return w + np.linalg.solve(moments + ridge, read.T @ (before @ w.T - read @ w.T)).T
+    return _finite("fitted weights", w + np.linalg.solve(moments + ridge, read.T @ (before @ w.T - read @ w.T)).T)
 
 
 def _layer(z: np.ndarray, levels: np.ndarray, bias: np.ndarray) -> PyramidLayer:
     return PyramidLayer(z=z, levels=np.where(z.any(axis=1), levels, 0), bias=SCALES.nearest(bias))
 
 
+@np.errstate(over="ignore")
 def scale_levels(weight: np.ndarray, m: int) -> np.ndarray:
-    """The levels of |w_i|_1 / m on the grid of scales; 0 for a row of zeros."""
-    size = np.abs(weight).sum(axis=1) / m
+    """The levels of |w_i|_1 / m on the grid of scales; 0 for a row of zeros.
+
+    Raises InvalidParameter where m |w_i|_1 is no float.
+    """
+    total = np.abs(weight).sum(axis=1)
+    _finite("m times the sum of a row's weights", m * total)
+    size = total / m
     levels = np.zeros(len(weight), np.int64)
     levels[size > 0] = SCALES.levels(size[size > 0])
     return levels
+
+
+def _finite(name: str, value: np.ndarray) -> np.ndarray:
+    if not np.isfinite(value).all():
+        raise InvalidParameter(f"{name} must be finite, got an overflow.")
+    return value
 
 
 def _checked(net: FeedForward, norms: Sequence[int]) -> list[int]:

@@ -145,8 +145,9 @@ def _marks(ax: Axes, comparison: Comparison) -> None:
 def plot_ranking(ranking: Ranking, ax: Axes | None = None) -> Axes:
     """Draw tau, granulated tau and information of every measure, the largest granulated tau first.
 
-    The line through a mark is its interval, the grey bar behind it what a measure that knows nothing reaches. On the
-    right: the largest sign error of an environment, and in how many of them the measure is wrong more often than right.
+    The line through a mark is its interval, the grey bar behind it what it reaches when its values are dealt out
+    among the settings. On the right: the largest sign error of an environment, and in how many of them the measure is
+    wrong more often than right.
     """
     lines = sorted(ranking.lines, key=lambda line: -line.granulated.value)
     if ax is None:
@@ -176,7 +177,9 @@ def plot_ranking(ranking: Ranking, ax: Axes | None = None) -> Axes:
     ax.set_ylim(len(lines) - 0.45, -0.55)
     ax.set_xlim(-1.0, 1.0)
     ax.set_xticks([-1.0, -0.5, 0.0, 0.5, 1.0], ["-1", "-0.5", "0", "0.5", "1"], fontsize=8)
-    ax.set_xlabel("agreement with the generalization gap; grey: 95 % of measures that know nothing", fontsize=8)
+    ax.set_xlabel(
+        "agreement with the generalization gap; grey: 95 % of deals of its values among the settings", fontsize=8
+    )
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "borderaxespad": 0.1}
     ax.legend(frameon=False, fontsize=8, ncols=3, handletextpad=0.1, columnspacing=0.8, **place)
     for side in ("top", "right", "left"):

@@ -19,9 +19,11 @@ from boundlab._errors import InvalidParameter, one_line, probability
 from boundlab.files import write_atomically
 from boundlab.records import Record, Row
 
-FORMAT = "boundlab risk certificate 1"
+FORMAT = "boundlab risk certificate 2"
 LARGEST = 1 << 28
 """The most bytes that a certificate may have."""
+MOST_TEXT = 200
+"""The most characters of what the data are called."""
 
 
 class Kind(StrEnum):
@@ -35,9 +37,16 @@ class Kind(StrEnum):
 class RiskCertificate(Record):
     """With probability at least 1 - delta over the n examples (and the draw), the net in `message` has risk <= `bound`.
 
-    Occam: bound = Bin+(errors, n, delta 2^-8 bytes). Single draw, the best of N:
+    Occam: bound = Bin+(errors, n, delta 2^-8 bytes). Single draw, the best of N = 2^64:
     bound = kl^-1(errors/n, (ln Q/P + ln(N xi(n)/delta))/n), P = 2^-8 bytes of the message, Q the law. Errors are
-    counted in exact arithmetic, ties too.
+    counted in exact arithmetic, ties too. How many laws were really asked for their draw nobody has to be believed: the
+    file always pays for 2^64.
+
+    Raises
+    ------
+    InvalidParameter
+        If a count or a bound is out of its range, a law is missing or too many, or a description is not of printable
+        text of up to 200 characters.
     """
 
     kind: Kind
@@ -46,7 +55,7 @@ class RiskCertificate(Record):
     errors: int
     n: int
     classes: int  # that occur among the labels
-    draws: int  # N: laws that could have been chosen by what they drew; 1 for Occam
+    commonest: int  # labels of the class that occurs most often
     features: int
     message: bytes
     law: bytes  # empty for Occam
@@ -60,15 +69,26 @@ class RiskCertificate(Record):
                 f"a certificate must have errors in 0..n and a bound in (0, 1], got {self.errors} of {self.n}, "
                 f"{self.bound!r}."
             )
-        if self.draws < 1 or self.classes < 1:
-            raise InvalidParameter(f"draws and classes must be at least 1, got {self.draws} and {self.classes}.")
+        if self.classes < 1 or not 1 <= self.commonest <= self.n:
+            raise InvalidParameter(
+                f"a certificate must have at least 1 class and 1..n labels of the commonest, got {self.classes} and "
+                f"{self.commonest}."
+            )
         if (self.kind is Kind.SINGLE_DRAW) != bool(self.law):
             raise InvalidParameter("a certificate must hold a law if, and only if, its net was drawn from one.")
+        words = [*self.data.keys(), *self.data.values()]
+        if not all(type(word) is str and word.isprintable() and len(word) <= MOST_TEXT for word in words):
+            raise InvalidParameter(f"data must be described by printable text of up to {MOST_TEXT} characters.")
 
     @property
     def nats(self) -> float:
         """The price of the net, ln 1/P or ln Q/P."""
         return float(self.paid["nats"])
+
+    @property
+    def constant_error(self) -> float:
+        """What always answering the commonest class gets wrong on the n examples."""
+        return 1.0 - self.commonest / self.n
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -77,9 +97,11 @@ class RiskCertificate(Record):
             "the n examples are i.i.d. from the distribution whose risk is bounded",
             "delta, the format of the message, the number of features, and what was done to a point before it became "
             "one, were fixed before the examples",
+            "the kind of certificate, Occam or single draw, was fixed before the examples: the better one of both may "
+            "fail twice as often",
             "errors are counted with IEEE doubles, rounded to nearest",
         )
-        once = f"at most {self.draws} laws were drawn from before this one was kept, and a hash is as good as coins"
+        once = "a hash is as good as coins, and fewer than 2^64 laws were hashed, by anybody, before this one was kept"
         return (*common, once) if self.kind is Kind.SINGLE_DRAW else common
 
     @property
@@ -94,7 +116,7 @@ class RiskCertificate(Record):
                 "errors": self.errors,
                 "n": self.n,
                 "classes": self.classes,
-                "draws": self.draws,
+                "commonest": self.commonest,
             },
             "features": self.features,
             "message": base64.b64encode(self.message).decode(),
@@ -121,6 +143,7 @@ class RiskCertificate(Record):
                 "bound": self.bound,
                 "delta": self.delta,
                 "train_error": self.errors / self.n,
+                "constant_error": self.constant_error,
                 "n": self.n,
                 "bytes": len(self.message),
                 "nats": self.nats,
@@ -159,7 +182,7 @@ def read_certificate(path: str | Path) -> RiskCertificate:
 
 def _from_fields(found: dict[str, Any]) -> RiskCertificate:
     claim = found["claim"]
-    for name in ("errors", "n", "classes", "draws"):
+    for name in ("errors", "n", "classes", "commonest"):
         if type(claim[name]) is not int:
             raise InvalidParameter(f"{name} must be a whole number, got {claim[name]!r}.")
     for name in ("bound", "delta"):
@@ -170,9 +193,6 @@ def _from_fields(found: dict[str, Any]) -> RiskCertificate:
     paid, data = found["paid"], found["data"]
     if type(paid) is not dict or type(paid.get("nats")) is not float or not math.isfinite(paid["nats"]):
         raise InvalidParameter("paid must say the nats, a finite number.")
-    words = [*data.keys(), *data.values()]
-    if not all(type(word) is str and word.isprintable() and len(word) <= 200 for word in words):
-        raise InvalidParameter("data must be described by printable text of up to 200 characters.")
     return RiskCertificate(
         kind=Kind(found["kind"]),
         bound=claim["bound"],
@@ -180,7 +200,7 @@ def _from_fields(found: dict[str, Any]) -> RiskCertificate:
         errors=claim["errors"],
         n=claim["n"],
         classes=claim["classes"],
-        draws=claim["draws"],
+        commonest=claim["commonest"],
         features=found["features"],
         message=_bytes(found["message"]),
         law=_bytes(found["law"]),

@@ -17,7 +17,7 @@ import numpy as np
 from boundlab._errors import InvalidParameter, labels, matrix
 from boundlab._theory import implements
 from boundlab.bounds.pac_bayes import log_xi
-from boundlab.bounds.sampled_net import SampledDraw, read_law
+from boundlab.bounds.sampled_net import LAWS, SampledDraw, read_law
 from boundlab.nets.net_message import decode, encode
 from boundlab.records import Record, Row
 from boundlab.risk_certificates.certificate import Kind, RiskCertificate, digest_of
@@ -54,6 +54,7 @@ class Checked(Record):
             "valid": self.valid,
             "bound": self.certificate.bound,
             "vacuous": self.vacuous,
+            "constant_error": self.certificate.constant_error,
             "delta": self.certificate.delta,
             "train_error": self.errors / self.n,
             "errors": self.errors,
@@ -72,7 +73,7 @@ class Checked(Record):
         return [{**self.certificate.rows()[0], **counted, "errors": self.errors, "valid": self.valid}]
 
 
-@implements("boundlab_certificate_check", "boundlab_net_message", "boundlab_certain_margins")
+@implements("boundlab_certificate_check", "boundlab_net_message", "boundlab_certain_margins", "boundlab_hashed_draw")
 def check_certificate(certificate: RiskCertificate, x: Any, y: Any) -> Checked:
     """Verify a certificate on examples: decode, measure, recompute.
 
@@ -97,8 +98,8 @@ def check_certificate(certificate: RiskCertificate, x: Any, y: Any) -> Checked:
     """
     if not isinstance(certificate, RiskCertificate):
         raise InvalidParameter(f"read_certificate gives the certificate to check, got {type(certificate).__name__}.")
-    x = np.asarray(x)
-    points = matrix("x", x.reshape(len(x), -1) if x.ndim > 2 else x, columns=certificate.features)
+    flat = x.reshape(len(x), math.prod(x.shape[1:])) if getattr(x, "ndim", 2) > 2 else x
+    points = matrix("x", flat, columns=certificate.features)
     message = decode(certificate.message, certificate.features)
     own = labels("y", y, points=len(points), classes=message.net.classes, present=1)
     errors, n = message.net.count_errors(points, own), len(points)
@@ -107,6 +108,8 @@ def check_certificate(certificate: RiskCertificate, x: Any, y: Any) -> Checked:
         faults.append(f"the net makes {errors} errors on {n} examples, not {certificate.errors} on {certificate.n}.")
     if certificate.classes != len(np.unique(own)):
         faults.append(f"the labels name {len(np.unique(own))} classes, not {certificate.classes}.")
+    if certificate.commonest != np.bincount(own).max():
+        faults.append(f"{np.bincount(own).max()} labels are of one class at most, not {certificate.commonest}.")
     paid = paid_of(message)
     if certificate.kind is Kind.OCCAM:
         nats = message.nats
@@ -116,7 +119,7 @@ def check_certificate(certificate: RiskCertificate, x: Any, y: Any) -> Checked:
         if encode(law.drawn()).data == encode(message.net).data:
             nats = SampledDraw(law=law, message=message, errors=errors, n=n, classes=certificate.classes).log_ratio
             paid |= {"log_probability": law.log_probability(message.net)}
-            more = math.log(certificate.draws) * (1.0 + 2.0**-50)
+            more = math.log(LAWS) * (1.0 + 2.0**-50)
             holds = divergence_is_above(errors, n, certificate.bound, certificate.delta, nats + more)
         else:
             faults.append("the net is not the one that the law draws.")

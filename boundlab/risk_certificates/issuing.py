@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from boundlab._errors import InvalidParameter
 from boundlab.bounds.generalization_bound import Subject
 from boundlab.bounds.occam import CodedNet, MessageBound, chain_and_evidence
 from boundlab.bounds.sampled_net import SampledDraw, SampledNet
 from boundlab.nets.feedforward import FeedForward
 from boundlab.nets.net_message import NetMessage
-from boundlab.risk_certificates.certificate import Kind, RiskCertificate, digest_of
+from boundlab.risk_certificates.certificate import MOST_TEXT, Kind, RiskCertificate, digest_of
 
 
 def issue_certificate(
@@ -28,7 +30,7 @@ def issue_certificate(
     y : array (n,)
         Their labels.
     data : str
-        What the examples are called in the file.
+        What the examples are called in the file: its last 200 characters, what cannot be printed with backslashes.
 
     Returns
     -------
@@ -60,12 +62,12 @@ def issue_certificate(
         errors=found.errors,
         n=found.n,
         classes=found.classes,
-        draws=found.draws if isinstance(found, SampledDraw) else 1,
+        commonest=int(np.bincount(labels).max()),
         features=message.net.features,
         message=message.data,
         law=law,
         paid={**paid_of(message), **extra, "nats": nats},
-        data={"name": str(data), "digest": digest_of(points, labels)},
+        data={"name": _printable(str(data))[-MOST_TEXT:], "digest": digest_of(points, labels)},
     )
 
 
@@ -73,3 +75,7 @@ def paid_of(message: NetMessage) -> dict[str, Any]:
     """What the message says, in bits: all together, by layers, and by what is said; each to a thousandth."""
     parts = {name: round(bits, 3) for name, bits in sorted(message.paid.items())}
     return {"bits": message.bits, "layers": [round(bits, 3) for bits in message.layer_bits], **parts}
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

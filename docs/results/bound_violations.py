@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from source_digest import digest
 
 from boundlab.concentration.binomial import lower_limit, upper_limit
 from boundlab.verification import Method, verify
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from tests.worlds import Case
 
 HERE = Path(__file__).parent
-WORK = HERE.parents[1] / "build" / "results" / "bound_violations"
+WORLDS = [HERE.parents[1] / "tests" / f"{name}.py" for name in ("violation_cases", "worlds", "net_worlds")]
+WORK = HERE.parents[1] / "build" / "results" / f"bound_violations_{digest(__file__, *WORLDS)}"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEWER = 5  # sets of trained nets are so many times fewer
 

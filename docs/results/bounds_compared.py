@@ -1,7 +1,8 @@
 """Every bound of the catalogue on a few trained nets that nobody here wrote, and on one that is trained here.
 
 Writes bounds_compared.md and bounds_compared.png beside this file; `make results` runs it. BOUNDLAB_DATA must name the
-folder of data sets and nets. What is finished is kept in build/results, so that an interrupted run goes on.
+folder of data sets and nets. What is finished is kept in build/results and serves the same source only, so that an
+interrupted run goes on. About six minutes.
 
     python docs/results/bounds_compared.py [--only NAME ...]
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from source_digest import digest
 
 import boundlab as bl
 from boundlab.bounds.fixed_features import LinearHead
@@ -30,7 +32,7 @@ from boundlab.nets.module_net import ModuleNet
 from boundlab.promises import Bound, Premise, Status
 
 HERE = Path(__file__).parent
-WORK = HERE.parents[1] / "build" / "results"
+WORK = HERE.parents[1] / "build" / "results" / f"bounds_compared_{digest(__file__)}"
 NETS = (
     "mnist_nnet/sisl_mnist_small",
     "mnist_nnet/neurify_mnist50",
@@ -77,7 +79,7 @@ def images(name: str) -> tuple[Points, Points]:
 
 def compared(name: str) -> Comparison:
     """All bounds on one net; kept on disk."""
-    kept = WORK / f"bounds_{name.replace('/', '_').replace(', ', '_').replace(' ', '_')}.json"
+    kept = WORK / f"{name.replace('/', '_').replace(', ', '_').replace(' ', '_')}.json"
     if kept.exists():
         return restored(json.loads(kept.read_text(encoding="utf-8")))
     net, training, (x, y), largest = read(name)

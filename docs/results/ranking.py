@@ -1,7 +1,8 @@
 """Which measures rank a family of small nets by their generalization gap: a few hundred MLPs on 2,000 MNIST images.
 
-Writes ranking.json, ranking.md and ranking.png beside this file. Every net and every line that was found before is
-kept in build/results, so that an interrupted run goes on. Minutes on two cores; BOUNDLAB_DATA must name the data.
+Writes ranking.json, ranking.md and ranking.png beside this file. Every net and every line that was found before by the
+same source is kept in build/results, so that an interrupted run goes on. About forty minutes on two cores;
+BOUNDLAB_DATA must name the data.
 
     python docs/results/ranking.py [--jobs 2]
 
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from source_digest import digest
 
 import boundlab as bl
 from boundlab.bounds.measures import MEASURES, complexity_measures
@@ -32,7 +34,7 @@ from boundlab.nets.norms import frobenius_norm
 from boundlab.ranking import Ranking, rank_measures
 
 HERE = Path(__file__).parent
-WORK = HERE.parents[1] / "build" / "results" / "ranking"
+WORK = HERE.parents[1] / "build" / "results" / f"ranking_{digest(__file__)}"
 AXES: dict[str, tuple[Any, ...]] = {
     "width": (32, 128),
     "depth": (1, 2, 3),
@@ -45,6 +47,7 @@ TRAINING = 2_000
 TARGET = 0.02  # cross-entropy on all training images
 EPOCHS = 500  # at most
 RESAMPLES = 500
+CONTROLS = 100  # coins for the values of the axes, of which one is shown
 Job = dict[str, Any]
 
 
@@ -120,12 +123,18 @@ def coin(*key: Any) -> float:
     return float(np.random.default_rng([ord(c) for c in repr(key)]).random())
 
 
+def axis_coins(job: Job, k: int) -> float:
+    """A coin for each value of each axis, added up: it depends on the hyper-parameters and knows nothing of the gap."""
+    return sum(coin(k, axis, job[axis]) for axis in AXES)
+
+
 MORE: dict[str, Callable[[bl.Network, Job], float]] = {
     "layers": lambda net, job: len(net.layers),
     "distance from the start": distance,
     "Occam bound": lambda net, job: occam(net),
     "a coin for each net": lambda net, job: coin(sorted(job.items())),
     "a coin for each setting": lambda net, job: coin(sorted((k, v) for k, v in job.items() if k != "seed")),
+    "a coin for each value of each axis": lambda net, job: axis_coins(job, 0),
 }
 """What is expected to grow with the gap, besides MEASURES. The coins know nothing: they show how far luck goes."""
 NAMES = [*(measure.name for measure in MEASURES), *MORE]
@@ -163,7 +172,16 @@ def _arrays(layer: bl.Layer) -> tuple[tuple[str, np.ndarray], tuple[str, np.ndar
     return ("W", layer.weight.astype(np.float32)), ("b", layer.bias.astype(np.float32))
 
 
-def page(rows: list[dict[str, Any]], found: Ranking) -> str:
+def controls(family: dict[str, Any]) -> tuple[float, float]:
+    """The share of coins for the values of the axes with p <= 0.05, by tau and by granulated tau."""
+    jobs = [dict(zip(AXES, values, strict=True)) for values in zip(*(family[axis] for axis in AXES), strict=True)]
+    coins = {f"coins {k}": np.array([axis_coins(job, k) for job in jobs]) for k in range(CONTROLS)}
+    found = rank_measures(family | coins, axes=list(AXES), measures=list(coins), resamples=99, progress=tell)
+    small = np.array([(line.tau.p <= 0.05, line.granulated.p <= 0.05) for line in found.lines])
+    return float(small[:, 0].mean()), float(small[:, 1].mean())
+
+
+def page(rows: list[dict[str, Any]], found: Ranking, small: tuple[float, float]) -> str:
     """The results as Markdown."""
     head = [
         "measure",
@@ -208,6 +226,9 @@ def page(rows: list[dict[str, Any]], found: Ranking) -> str:
         gaps=f"{gaps[0]:.1%} to {gaps[-1]:.1%}",
         bounds=f"{bounds[0]:.3f} to {bounds[-1]:.3f}",
         lines=len(found.lines),
+        controls=CONTROLS,
+        by_tau=f"{small[0]:.0%}",
+        by_granulated=f"{small[1]:.0%}",
         best=max(found.lines, key=lambda one: one.granulated.value).measure,
         perfect={0: "No measure is", 1: "One measure is"}.get(perfect, f"{perfect} measures are"),
     )
@@ -223,7 +244,7 @@ error on 10,000 images less training error, runs from {gaps}.
 **Correlation certifies nothing.** A measure that ranks these nets well bounds the risk of none of them, and may fail on
 the next family; the Occam bound, in Hoeffding's form the one measure here that is a bound, runs from {bounds}.
 
-![What the measures reach, and what a measure that knows nothing reaches](ranking.png)
+![What the measures reach, and what they reach when their values are dealt out by luck](ranking.png)
 
 {table}
 
@@ -238,6 +259,12 @@ the next family; the Occam bound, in Hoeffding's form the one measure here that 
   promised coverage. p: the share of {resamples} deals of the measure's values among the settings, itself included, that
   do at least as well, in either direction for τ; for one measure and one number each, so that among {lines} measures
   some small ones are luck.
+- A small p says that the values are not exchangeable among the settings, which is less than that the measure knows the
+  gap. A measure that is a function of the hyper-parameters is not exchangeable, whatever they have to do with the gap:
+  of {controls} measures that add up a coin for each value of each axis, {by_tau} have p ≤ 0.05 by τ and {by_granulated}
+  by the granulated τ, where a test of "it knows nothing" would show 5%. So a small p of a count of parameters or
+  layers, or of a norm that the width decides, shows that it depends on the axes, and no more. The row of such a coin
+  stands among the others.
 - Above all others here stands "{best}", which these nets chose.
 """
 
@@ -262,7 +289,7 @@ def main() -> None:
     family = {name: np.array([row[name] for row in rows if row["reached"]]) for name in rows[0]}
     found = rank_measures(family, axes=list(AXES), measures=NAMES, resamples=RESAMPLES, progress=tell)
     (HERE / "ranking.json").write_text(json.dumps(rows, indent=0), encoding="utf-8")
-    (HERE / "ranking.md").write_text(page(rows, found), encoding="utf-8")
+    (HERE / "ranking.md").write_text(page(rows, found, controls(family)), encoding="utf-8")
     ax = found.plot()
     figure: Any = ax.figure
     figure.savefig(HERE / "ranking.png", dpi=120)
