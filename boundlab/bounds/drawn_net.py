@@ -72,7 +72,7 @@ class DrawnNet(GeneralizationBound):
     >>> y = (x[:, 0] < 0).astype(int)
     >>> found, drawn = DrawnNet()(net, x, y), DrawnNet().draw(net, x, y)
     >>> f"{found.value:.2f}", drawn.errors(x, y) == found.facts["errors"]
-    ('0.02', True)
+    ('0.01', True)
     """
 
     form: PacBayesForm = PacBayesForm.KL

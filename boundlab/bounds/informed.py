@@ -68,7 +68,7 @@ class InformedPrior(GeneralizationBound):
     >>> x = np.linspace(-1.0, 1.0, 1_001)[np.random.default_rng(0).permutation(1_001), None]
     >>> found = InformedPrior(prior=net, prior_examples=501)(net, x, (x[:, 0] < 0).astype(int))
     >>> found.facts["n"], f"{found.value:.3f} {found.facts['test_set_bound']:.3f}"
-    (500, '0.036 0.006')
+    (500, '0.024 0.006')
     """
 
     prior: Network | ModuleNet
