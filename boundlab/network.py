@@ -118,7 +118,7 @@ class Network:
 
     def require_finite(self, x: np.ndarray) -> None:
         """Raise InvalidParameter where a value inside the net could overflow on x: NaN compares as no error at all."""
-        reach = float(np.abs(x).max(initial=0.0))
+        reach = max(float(np.max(x, initial=0.0)), -float(np.min(x, initial=0.0)))  # no copy of x
         with np.errstate(over="ignore"):
             for layer in self.layers:
                 reach = float((np.abs(layer.weight).sum(axis=1) * reach + np.abs(layer.bias)).max())

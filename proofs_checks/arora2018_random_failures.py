@@ -57,8 +57,8 @@ MUTATIONS = (
     ),
     Mutation(
         file="bounds/arora_margin.py",
-        old="compressed_risk(losses, 0, n, nats, self.delta), nats, losses",
-        new="compressed_risk(errors, 0, n, nats, self.delta), nats, losses",
+        old="value = compressed_risk(losses, 0, n, nats, self.delta)",
+        new="value = compressed_risk(errors, 0, n, nats, self.delta)",
     ),
 )
 

@@ -54,8 +54,8 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(
         file="codes/pyramid.py",
-        old="variant = message.number(_VARIANTS, 0 if own is None else _shortest(own))",
-        new="variant = 0 if own is None else _shortest(own)",
+        old="variant = message.number(_VARIANTS, 0 if layer is None else layer.variant)",
+        new="variant = 0 if layer is None else layer.variant",
     ),
     Mutation(
         file="codes/pyramid.py",

@@ -9,6 +9,7 @@ law for its own, and keep the best: every draw pays ln 2^64, for more laws than 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from boundlab.codes.pyramid import SCALES, PyramidLayer
 from boundlab.nets.feedforward import FeedForward
 from boundlab.nets.net_message import decode, encode
 from boundlab.nets.on_codebook import scale_levels
+from boundlab.network import misclassified
 from boundlab.promises import Bound, Premise, Status
 
 LAWS = 2**64
@@ -37,6 +39,7 @@ DRAWS = 2**26
 FORMAT = b"boundlab sampled net 2"
 """Part of what the coins are a hash of: another format would be another draw."""
 _RESOLUTION = 1 << 14  # the largest frequency of a row
+_FEW = 4  # draws with the fewest errors, whose prices are compared too
 _UP = 1.0 + 1e-14
 
 
@@ -191,7 +194,7 @@ class SampledNet(GeneralizationBound):
     name: str = "single draw, sampled coreset"
     points: int = 5_000
     trials: int = 40
-    tries: int = 64
+    tries: int = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -208,14 +211,18 @@ class SampledNet(GeneralizationBound):
         def at(place: tuple[int, ...]) -> SampledLaw:
             return law_of(chain, [NORMS[k] for k in place])
 
+        def drawn(law: SampledLaw) -> FeedForward:
+            return inner.with_layers(law.drawn().layers)
+
         def value(law: SampledLaw) -> float:
-            found = inner.with_layers(law.drawn().layers)
-            return SampledDraw.estimate(found, first, labels, len(x), law=law).value(self.delta)
+            return SampledDraw.estimate(drawn(law), first, labels, len(x), law=law).value(self.delta)
 
         places, rows = len(chain.layers), sum(len(layer.weight) for layer in chain.layers)
         top = max(1, sum(m * rows <= DRAWS for m in NORMS))  # norms that all rows can have
         best = at(descend(lambda place: value(at(place)), (min(14, top - 1),) * places, (top,) * places, self.trials))
-        law = min((replace(best, counter=k) for k in range(self.tries)), key=value)
+        laws = (replace(best, counter=k) for k in range(self.tries))
+        few = heapq.nsmallest(_FEW, laws, key=lambda law: misclassified(drawn(law)(first), labels))
+        law = min(few, key=value)  # the prices of draws of one law differ less than their errors do
         return SampledDraw.of(law.drawn(), x, y, law=law)
 
     def __call__(self, net: Subject | FeedForward, x: Any, y: Any) -> Bound:

@@ -97,13 +97,14 @@ class UnlabelledTransfer(GeneralizationBound):
         x, y = evidence(compression, x, y)
         f = compression.original
         fresh = matrix("unlabelled", self.unlabelled, columns=f.sizes[0])
-        f.require_finite(np.concatenate([x, fresh]))
+        reach = np.maximum(np.abs([x.max(), x.min()]).max(), np.abs(fresh).max())[None, None]
+        f.require_finite(reach)
         before, nets, n, u = feed_forward(f), priced(compression.net), len(x), len(fresh)
         outputs, off = before.enclosed(fresh)
         said, grid, candidates = outputs.argmax(axis=1), len(self.thresholds) + 1, []
         sure = before.certain_margins(fresh, said) > 0.0
         for g, nats in nets:
-            g.require_finite(np.concatenate([x, fresh]))
+            g.require_finite(reach)
             after = feed_forward(g)
             own, (moved, more) = np.sort(after.certain_margins(x, y)), after.enclosed(fresh)
             apart = u - int(np.count_nonzero(sure & (after.certain_margins(fresh, said) > 0.0)))

@@ -7,7 +7,7 @@ its weights, are such a z, with |z_1| + ... + |z_d| = m: a point of the l1 spher
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Self
 
 import numpy as np
@@ -65,13 +65,18 @@ class PyramidLayer(CodedLayer):
         with np.errstate(over="ignore"):  # `describe` refuses what is beyond the floats
             object.__setattr__(self, "weight", self.z * SCALES.magnitudes(self.levels)[:, None])
 
+    @cached_property
+    def variant(self) -> int:
+        """The variant of the code with the fewest bits: what takes longest, so that it is found once."""
+        return _shortest(self.z.astype(np.int64))
+
     @classmethod
     def describe(cls, message: Message, out: int, d: int, layer: CodedLayer | None) -> Self:
         """Write or read a layer; see `CodedLayer`."""
         if layer is not None and not isinstance(layer, cls):
             raise InvalidParameter(f"a layer to write must be a {cls.__name__}, got {type(layer).__name__}.")
         own = None if layer is None else _checked(layer, out, d)
-        variant = message.number(_VARIANTS, 0 if own is None else _shortest(own))
+        variant = message.number(_VARIANTS, 0 if layer is None else layer.variant)
         message.book("header")
         z = _rows(message, variant, own, out, d)
         alive = z.any(axis=1)

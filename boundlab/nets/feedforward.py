@@ -299,7 +299,8 @@ class FeedForward:
         """Lower bounds of the exact margins f_y - max over j != y of f_j, for points (n, features) and labels (n,).
 
         The float64 numbers of weights and points are taken as exact, the operations as those of real numbers. The
-        outputs are computed with the bound of `Op.error` beside them, for sums in any order.
+        outputs are computed with the bound of `Op.error` beside them, for sums in any order. One bound serves all
+        points of a block, since it grows with every |a|; what it leaves open at 0 is asked again, point by point.
 
         Returns
         -------
@@ -308,25 +309,18 @@ class FeedForward:
         """
         found = [np.zeros(0)]
         for start, block in zip(_starts(self._size, len(x)), self._blocks(x), strict=True):
-            found.append(_gaps(*self._run(block), y[start : start + len(block)]))
+            own = y[start : start + len(block)]
+            f, e = self._run(block, together=True)
+            lower = _gaps(f, e, own)
+            again = np.flatnonzero(~(lower > 0.0) & (_gaps(f, np.zeros_like(e), own) > 0.0))
+            if len(again):
+                lower[again] = _gaps(*self._run(block[again]), own[again])
+            found.append(lower)
         return np.concatenate(found)
 
     def count_errors(self, x: np.ndarray, y: np.ndarray) -> int:
-        """Points whose exact margin is not certainly above 0: errors, ties, and what rounding leaves open.
-
-        One bound on the rounding errors serves all points of a block, since it grows with every |a|; what it leaves
-        open is asked again, point by point.
-        """
-        wrong = 0
-        for start, block in zip(_starts(self._size, len(x)), self._blocks(x), strict=True):
-            own = y[start : start + len(block)]
-            f, e = self._run(block, together=True)
-            settled = _gaps(f, e, own) > 0.0
-            wrong += int(np.count_nonzero(~settled))
-            again = np.flatnonzero(~settled & (_gaps(f, np.zeros_like(e), own) > 0.0))
-            if len(again):
-                wrong -= int(np.count_nonzero(self.certain_margins(block[again], own[again]) > 0.0))
-        return wrong
+        """Points whose exact margin is not certainly above 0: errors, ties, and what rounding leaves open."""
+        return len(x) - int(np.count_nonzero(self.certain_margins(x, y) > 0.0))
 
     def with_layers(self, layers: Sequence[Affine]) -> FeedForward:
         """The same chain with other weights in the order of `layers`."""
