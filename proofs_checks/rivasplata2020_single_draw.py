@@ -53,7 +53,9 @@ THEOREM = Theorem(
 MUTATIONS = (
     Mutation(file="bounds/single_draw.py", old='math.log(positive_int("draws", draws)) - ', new="-"),
     Mutation(
-        file="bounds/single_draw.py", old="_total(_ratio(log_ratio), log_xi(n), ", new="_total(_ratio(log_ratio), "
+        file="bounds/single_draw.py",
+        old="total_nats(_ratio(log_ratio), log_xi(n), ",
+        new="total_nats(_ratio(log_ratio), ",
     ),
     Mutation(
         file="bounds/single_draw.py",

@@ -22,6 +22,7 @@ from boundlab._errors import InvalidParameter
 from boundlab._theory import implements
 from boundlab.bounds.noisy_nets import NoisyModule, NoisyNetwork, coins, noisy_net, with_noise
 from boundlab.bounds.pac_bayes import pac_bayes_kl
+from boundlab.bounds.single_draw import total_nats
 from boundlab.concentration.binomial import upper_limit
 from boundlab.concentration.empirical_bernstein import monte_carlo_limit
 from boundlab.nets.module_net import ModuleNet
@@ -172,7 +173,7 @@ class GaussianPosterior:
     def log_ratio(self, tensors: Sequence[np.ndarray]) -> float:
         """Return ln dQ/dP at other values of all tensors, in nats; rounded up."""
         rows = zip(tensors, self.tensors.values(), self.stds, self.centres, strict=True)
-        return _sum_up([_nats(_span(w, c), 0.0, _surprise(w, m, 2.0 ** (s / 8)), s) for w, m, s, c in rows])
+        return total_nats(*(_nats(_span(w, c), 0.0, _surprise(w, m, 2.0 ** (s / 8)), s) for w, m, s, c in rows))
 
 
 def fit_posterior(
@@ -294,7 +295,7 @@ def _once(kind: str, key: Hashable, make: Callable[[], T]) -> T:
 
 def _divergence(spans: Sequence[tuple[int, float]], stds: Sequence[int]) -> float:
     """The price of all tensors in nats, from the entries of each and the root mean square of their distances."""
-    return _sum_up([_nats((d, rms), 2.0 ** (s / 8), float(d), s) for (d, rms), s in zip(spans, stds, strict=True)])
+    return total_nats(*(_nats((d, rms), 2.0 ** (s / 8), float(d), s) for (d, rms), s in zip(spans, stds, strict=True)))
 
 
 @implements("boundlab_gaussian_posterior")
@@ -354,8 +355,3 @@ def _centres(own: NoisyNetwork | NoisyModule, centre: Network | ModuleNet | None
     if {k: w.shape for k, w in other.items()} != {k: w.shape for k, w in own.tensors.items()}:
         raise InvalidParameter("the prior's net must have the tensors of the net, in name and shape, got others.")
     return list(other.values())
-
-
-def _sum_up(values: Sequence[float]) -> float:
-    """The sum, rounded up past the error of each part: a negative part may cancel the others."""
-    return math.fsum(values) + 1e-14 * math.fsum(map(abs, values))

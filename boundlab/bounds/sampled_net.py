@@ -23,7 +23,7 @@ from boundlab.bounds.generalization_bound import GeneralizationBound, Subject, t
 from boundlab.bounds.occam import MESSAGE_PREMISES, MeasuredNet, chain_and_evidence
 from boundlab.bounds.occam_pyramid import NORMS, behind_front, descend
 from boundlab.bounds.pac_bayes import log_xi
-from boundlab.bounds.single_draw import single_draw
+from boundlab.bounds.single_draw import single_draw, total_nats
 from boundlab.codes.counts import draw_log_probability
 from boundlab.codes.pyramid import SCALES, PyramidLayer
 from boundlab.nets.feedforward import FeedForward
@@ -149,8 +149,7 @@ class SampledDraw(MeasuredNet):
     @property
     def log_ratio(self) -> float:
         """The price ln Q/P of the net, P = 256^-bytes of its message; rounded up."""
-        parts = (self.message.nats, self.law.log_probability(self.message.net))
-        return math.fsum(parts) + 1e-14 * math.fsum(map(abs, parts))
+        return total_nats(self.message.nats, self.law.log_probability(self.message.net))
 
     def value(self, delta: float) -> float:
         """kl^-1(k/n, (ln Q/P + ln(N xi(n)/delta))/n) with N = 2^64, rounded up."""

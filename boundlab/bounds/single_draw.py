@@ -62,7 +62,7 @@ def single_draw(risk: float, log_ratio: float, n: int, delta: float, *, draws: i
     '0.0904'
     """
     n = positive_int("n", n)
-    total = _total(_ratio(log_ratio), log_xi(n), _confidence(delta, draws))
+    total = total_nats(_ratio(log_ratio), log_xi(n), _confidence(delta, draws))
     return kl_inverse(raised(risk), max(0.0, total) / n * _UP)
 
 
@@ -83,7 +83,7 @@ def single_draw_catoni(
     if not len(betas):
         raise InvalidParameter("betas must hold at least one temperature, got none.")
     # Any pair of a divergence and a level with the same sum gives the same bound: keep the divergence at 0 or above.
-    total = _total(_ratio(log_ratio), _confidence(delta, draws), -math.log(2.0))
+    total = total_nats(_ratio(log_ratio), _confidence(delta, draws), -math.log(2.0))
     return catoni_grid(risk, max(0.0, total), n, 0.5, betas)
 
 
@@ -171,7 +171,7 @@ def _ratio(value: float) -> float:
     return float(value)
 
 
-def _total(*nats: float) -> float:
+def total_nats(*nats: float) -> float:
     """The sum, rounded up past the error of each part: a negative log-ratio may cancel the others."""
     return math.fsum(nats) + 1e-14 * math.fsum(map(abs, nats))
 

@@ -221,7 +221,6 @@ class SpectralTransfer(GeneralizationBound):
         f.require_finite(x)
         for g, nats in priced(compression.net):
             beta = spectral_deviation(f, g, self.radius)
-            beta = math.inf if math.isnan(beta) else beta  # 0 * inf: layers that are equal, norms that overflow
             level = coded_deviation(beta)
             t = margin_radius(level, norm="euclidean") if level < math.inf else math.inf
             g.require_finite(x)
